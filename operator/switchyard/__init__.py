@@ -1,0 +1,1 @@
+"""Switchyard keeps every rig of a GPU farm on whatever earns most after power."""

@@ -1,0 +1,1 @@
+"""What can be asked of Kubernetes, as values: names, and commands with their preconditions."""

@@ -1,0 +1,1 @@
+"""The farm as frozen values, and the live store behind its snapshots."""

@@ -1,0 +1,1 @@
+"""The only kopf code: parse, call, write."""

@@ -1,0 +1,1 @@
+"""The switch as a state machine: (record, observation, now) -> (record, commands)."""

@@ -1,0 +1,1 @@
+"""The only Kubernetes I/O: client, reflector, executor. It knows no farm."""

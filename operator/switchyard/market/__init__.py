@@ -1,0 +1,1 @@
+"""What things are worth now: quotes with age and trust, from sources that may fail."""

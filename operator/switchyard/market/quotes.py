@@ -1,0 +1,54 @@
+"""Quotes and the Market: the values that leave this room."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+from collections.abc import Mapping
+
+
+class Quantity(enum.StrEnum):
+    """What a feed quotes, and the unit every quote of it is converted to.
+
+    ElectricityPrice: USD/kWh. CoinRevenue: USD per (GH/s) and hour; for Sol/s coins USD per (Sol/s) and hour.
+    """
+
+    ELECTRICITY_PRICE = "ElectricityPrice"
+    COIN_REVENUE = "CoinRevenue"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A value with its age and the trust it deserves.
+
+    Attributes:
+        feed: name of the PriceFeed.
+        quantity: what it quotes; it fixes the unit.
+        value: in the quantity's unit (see `Quantity`), the last good value.
+        as_of: the moment the value speaks of.
+        trust: 1.0 fresh and plausible, falling with age to 0.0: then nothing may be moved because of it.
+        reason: "" while trusted; else CamelCase: Stale, NotANumber, OutOfBounds, Unreachable, ...
+        message: the same for people.
+    """
+
+    feed: str
+    quantity: Quantity
+    value: float
+    as_of: datetime.datetime
+    trust: float
+    reason: str = ""
+    message: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """All quotes at one moment. A feed that never gave a good value has no quote."""
+
+    at: datetime.datetime
+    quotes: Mapping[str, Quote]
+
+    def trusted(self, feed: str) -> Quote | None:
+        """The feed's quote, or None where there is none or its trust is gone."""
+        quote = self.quotes.get(feed)
+        return quote if quote is not None and quote.trust > 0 else None

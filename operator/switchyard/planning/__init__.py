@@ -1,0 +1,1 @@
+"""From values to a plan: which rig moves where, which job is admitted, at what price."""

@@ -1,0 +1,160 @@
+"""The interface of planning: `plan(PlanRequest) -> PlanReply`. The policy behind it may change; this stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+
+from switchyard.fleet import model
+from switchyard.valuation import values
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RigView:
+    """A rig as the plan sees it.
+
+    Attributes:
+        name: of the rig.
+        class_key: into `PlanRequest.classes`.
+        pool: whose budget a move counts against.
+        mode: what it does, or is on its way to.
+        since: when it got there.
+        switching: a hand-over is running: no new move may start.
+        held: "" or why the plan must leave it alone (maintenance, node gone, no trusted price): CamelCase reason.
+        pin: a person's word; the plan only chooses within it.
+    """
+
+    name: str
+    class_key: str
+    pool: str
+    mode: model.Mode
+    since: datetime.datetime
+    switching: bool
+    held: str = ""
+    pin: model.Pin = model.Pin.AUTO
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many rigs of a pool may be in a hand-over at once, and how many are."""
+
+    pool: str
+    limit: int
+    used: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the policy carries from tick to tick: the work function w($) per rig and mode, and when it was last fed.
+
+    It is written to each rig's status with the decision and read back after a restart.
+    """
+
+    work_usd: Mapping[str, Mapping[model.Mode, float]] = dataclasses.field(default_factory=dict)
+    at: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest:
+    """Everything a plan may depend on.
+
+    `costs` maps (class key, from, to) to the cost of that move; a pair that is missing is not possible.
+    Jobs that run or are being handed over are in `jobs` too (state ADMITTED, with their placement).
+    """
+
+    now: datetime.datetime
+    rigs: tuple[RigView, ...]
+    classes: Mapping[str, values.ClassValue]
+    costs: Mapping[tuple[str, model.Mode, model.Mode], values.SwitchCost]
+    jobs: tuple[model.Job, ...]
+    budgets: Mapping[str, Budget]
+    memory: Memory
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One rig to another mode (never into AI: that is an Admission; out of AI only as part of a Preemption)."""
+
+    rig: str
+    to: model.Mode
+    reason: str
+    gain_usd_per_hour: float
+    cost: values.SwitchCost
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A whole gang on its rigs. `reserve_usd_per_gpu_hour` is what the bid had to beat."""
+
+    job: str
+    placement: tuple[model.Placement, ...]
+    reserve_usd_per_gpu_hour: float
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobRefusal:
+    """A job that waits.
+
+    Reasons: BidTooLow, NoEligibleRig, NotEnoughRigs, Suspended, DeadlinePassed, PriceUntrusted, BudgetSpent.
+    """
+
+    job: str
+    reason: str
+    message: str
+    reserve_usd_per_gpu_hour: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Preemption:
+    """A running gang that is to be stopped whole, with notice, and to wait again.
+
+    `targets` says where each of its rigs goes; a rig that another Admission of the same reply takes is not in it.
+    """
+
+    job: str
+    reason: str
+    message: str
+    targets: Mapping[str, model.Mode]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """One mode a rig could be in, as a person wants to see it. `worth` or `refusal`, never both."""
+
+    mode: model.Mode
+    worth: values.Worth | None
+    refusal: values.Refusal | None
+    cost: values.SwitchCost | None
+    regret_usd: float | None
+    lacks: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Why a rig does what it does: the chosen mode and every alternative, best first.
+
+    `reason` is CamelCase: Best, RegretBelowCost, Switching, Held, Budget, Pinned, Admitted, Preempted, NoTrustedPrice.
+    `held_by` names the budget or hold that kept a better mode from being taken, "" if none did.
+    """
+
+    rig: str
+    chosen: model.Mode
+    reason: str
+    message: str
+    alternatives: tuple[Alternative, ...]
+    held_by: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReply:
+    """The plan. Moves, admissions and preemptions touch disjoint rigs."""
+
+    moves: tuple[Move, ...]
+    admissions: tuple[Admission, ...]
+    refusals: tuple[JobRefusal, ...]
+    preemptions: tuple[Preemption, ...]
+    reserve_usd_per_gpu_hour: Mapping[str, float]  # by class key
+    decisions: Mapping[str, Decision]
+    memory: Memory

@@ -1,0 +1,1 @@
+"""What each mode is worth on each rig, in $/h; why not; and what moving costs."""

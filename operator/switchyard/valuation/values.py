@@ -1,0 +1,84 @@
+"""The values that leave valuation: worths, refusals, costs of switching."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from switchyard.fleet import model
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What a mode is worth on a rig of a class, $/h: net = revenue - fees - power.
+
+    `watts` is what the whole rig draws from its circuit, before PUE. `trust` is the least of the quotes behind it.
+    """
+
+    mode: model.Mode
+    revenue_usd_per_hour: float
+    fees_usd_per_hour: float
+    watts: float
+    power_usd_per_hour: float
+    trust: float = 1.0
+
+    @property
+    def net_usd_per_hour(self) -> float:
+        """What is left after fees and power."""
+        return self.revenue_usd_per_hour - self.fees_usd_per_hour - self.power_usd_per_hour
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a mode is not to be had on a rig. `reason` is CamelCase; `lacks` tells people what would have to change."""
+
+    mode: model.Mode
+    reason: str
+    lacks: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchCost:
+    """Cost of one move: seconds in which the rig earns nothing, and everything else in $ (wear, lost work)."""
+
+    seconds: float
+    usd: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RigClass:
+    """Rigs that are worth the same in every mode: same site, pool, hardware, base watts. `key` is short and stable."""
+
+    key: str
+    site: str
+    pool: str
+    hardware: model.Hardware
+    base_watts: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClassValue:
+    """Everything about one class of rigs.
+
+    Attributes:
+        rig_class: which.
+        worths: by mode; Mining per coin, Idle, Off, and AI per job that fits and waits or runs.
+        refusals: by mode, for modes that are not to be had.
+        usd_per_kwh: the Site's price now; None with no trusted price (then nothing on this class is moved).
+        slots: per AIJob key, how many replicas one rig can hold.
+    """
+
+    rig_class: RigClass
+    worths: Mapping[model.Mode, Worth]
+    refusals: Mapping[model.Mode, Refusal]
+    usd_per_kwh: float | None
+    slots: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Valuation:
+    """Worths per class, and which class a rig is of; `unvalued` says why a rig is in none (no pool, no hardware)."""
+
+    classes: Mapping[str, ClassValue]
+    class_of: Mapping[str, str]
+    unvalued: Mapping[str, Refusal]
