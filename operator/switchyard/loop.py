@@ -1,1 +1,0 @@
-"""The one cycle: snapshot, plan, hand-over, commands, executor."""
