@@ -77,12 +77,16 @@ class Hardware:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Readback:
-    """What the agent last said of a rig: the profile really in force, and what the GPUs really hold."""
+    """What the agent last said of a rig: the profile really in force, and what the GPUs really hold.
+
+    `since` is when the profile came into force, `observed_at` when the agent last looked (None: it did not say).
+    """
 
     profile: str
     since: datetime.datetime
     gpu_memory_used_mib: int
     watts: int
+    observed_at: datetime.datetime | None = None
 
 
 class Pin(enum.StrEnum):
@@ -387,6 +391,7 @@ class Job:
     preemptions: int
     progress: float
     status: Mapping[str, Any]
+    ttl_seconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -431,8 +436,9 @@ class Farm:
     """A snapshot of everything. Maps are persistent: a snapshot costs what changed since the last, not what exists.
 
     Keys are names; jobs, pods and kube_jobs are keyed `namespace/name`; `pods_on` maps a Node's name to the keys of
-    the GPU Pods bound to it. `pool_of` maps each rig to its pool (absent: none; the first by name if several claim it,
-    and `contested` names the others). `secrets` holds the names of the wallet Secrets seen in the miners' namespace.
+    the GPU Pods bound to it, and "" to the keys of those that no Node has yet. `pool_of` maps each rig to its pool
+    (absent: none; the first by name if several claim it, and `contested` names the others). `secrets` holds the names
+    of the wallet Secrets seen in the miners' namespace.
     """
 
     sites: immutables.Map[str, Site] = dataclasses.field(default_factory=_empty)

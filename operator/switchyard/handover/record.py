@@ -38,6 +38,12 @@ class Record:
         reason: why it was started, or why it went back: CamelCase.
         message: the same for people.
         attempt: how often this target failed in a row; the wait before the next try grows with it.
+        claim: UID of the AIJob whose Pods are, or were last, at home here; "" for none. On the Node as a label only
+            while `mode` is AI and the step STARTING or SETTLED.
+        cause: `reason` as the switch began; `reason` itself may meanwhile tell what holds the step up.
+        cause_message: `message` as the switch began.
+        tried_at: when this step last asked for evictions; None: not yet.
+        retry_at: before this moment a settled rig that went back is not tried again (see `machine.may_start`).
     """
 
     mode: model.Mode
@@ -49,6 +55,11 @@ class Record:
     reason: str
     message: str = ""
     attempt: int = 0
+    claim: str = ""
+    cause: str = ""
+    cause_message: str = ""
+    tried_at: datetime.datetime | None = None
+    retry_at: datetime.datetime | None = None
 
     @property
     def settled(self) -> bool:
