@@ -66,6 +66,9 @@ class ClassValue:
         refusals: by mode, for modes that are not to be had.
         usd_per_kwh: the Site's price now; None with no trusted price (then nothing on this class is moved).
         slots: per AIJob key, how many replicas one rig can hold.
+        rest_watts: the whole rig with every GPU at rest.
+        ai_watts: the whole rig with every GPU at AI work.
+        usd_per_watt_hour: what one watt at the rig costs per hour, PUE included; 0 with no trusted price.
     """
 
     rig_class: RigClass
@@ -73,6 +76,9 @@ class ClassValue:
     refusals: Mapping[model.Mode, Refusal]
     usd_per_kwh: float | None
     slots: Mapping[str, int]
+    rest_watts: float = 0.0
+    ai_watts: float = 0.0
+    usd_per_watt_hour: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
