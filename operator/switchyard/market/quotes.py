@@ -30,6 +30,7 @@ class Quote:
         trust: 1.0 fresh and plausible, falling with age to 0.0: then nothing may be moved because of it.
         reason: "" while trusted; else CamelCase: Stale, NotANumber, OutOfBounds, Unreachable, ...
         message: the same for people.
+        unit: the unit of `value`; it tells USD per GH/s from USD per Sol/s, which no factor connects.
     """
 
     feed: str
@@ -39,6 +40,7 @@ class Quote:
     trust: float
     reason: str = ""
     message: str = ""
+    unit: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Where prices come from. Every source has `async read(*, now) -> cleaning.Reading` and raises nothing."""
