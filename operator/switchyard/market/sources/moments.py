@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 import zoneinfo
 
@@ -81,9 +82,9 @@ def _in_zone(
 
 
 def _of_unix(seconds: float) -> datetime.datetime:
+    if math.inf > abs(seconds) >= _LARGEST_UNIX:
+        raise ValueError("a number too large for Unix seconds; are these milliseconds?")
     try:
-        if abs(seconds) >= _LARGEST_UNIX:
-            raise ValueError(f"{seconds:.15g} is not a time in Unix seconds; are these milliseconds?")
         return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
-    except (OverflowError, OSError):
+    except (OverflowError, OSError, ValueError):
         raise ValueError(f"{seconds} is not a time in Unix seconds") from None
