@@ -77,7 +77,6 @@ class Metrics:
 
         # Planning.
         self.plan_seconds = self._histogram("plan_duration_seconds", "Working out one plan.", _FAST)
-        self.plans = self._counter("plans", "Plans: `done` or `failed`.", "outcome")
         self.admissions = self._counter("job_admissions", "Gangs that were given rigs.")
         self.refusals = self._counter("job_refusals", "Times a job was newly refused, or for another reason.", "reason")
         self.preemptions = self._counter("job_preemptions", "Gangs that were told to stop.", "reason")
@@ -140,8 +139,11 @@ class Metrics:
     def planned(self, *, seconds: float) -> None:
         """A plan was done, and took so many seconds."""
         self.plan_seconds.observe(seconds)
-        self.plans.labels("done").inc()
         self._plan_ages.mark("current")
+
+    def turn_failed(self) -> None:
+        """A turn of the cycle, or the plan in it, was cut short by an unexpected error."""
+        self.errors.labels("cycle").inc()
 
     def command(self, *, kind: str, outcome: str, seconds: float) -> None:
         """A command was carried out. `kind` is the command's class name in lower case, `outcome` an Outcome's value."""
