@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Final
@@ -105,10 +106,12 @@ def _why(problem: Exception) -> str:
             return "its host name is not known"
         case aiohttp.ClientConnectorCertificateError():
             return "its certificate is not trusted"
+        case aiohttp.ClientSSLError():
+            return "no TLS connection could be made"
         case aiohttp.InvalidURL():
             return "no address that can be asked"
-        case aiohttp.ClientOSError() | OSError() if problem.strerror:
-            return str(problem.strerror)
+        case OSError() if problem.errno:
+            return os.strerror(problem.errno)
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection"
     return type(problem).__name__
