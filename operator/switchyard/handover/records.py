@@ -57,18 +57,12 @@ def write(record: rec.Record) -> str:
             body[key] = _stamp(moment)
     if record.attempt:
         body["attempt"] = record.attempt
-    return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return json.dumps(body, separators=(",", ":"), sort_keys=True)
 
 
 def fit(record: rec.Record) -> rec.Record:
-    """The record as it will be read back: times in UTC, messages of a length that a Node can carry."""
-    return dataclasses.replace(
-        record,
-        since=record.since.astimezone(datetime.UTC),
-        started=record.started.astimezone(datetime.UTC),
-        message=_short(record.message),
-        cause_message=_short(record.cause_message),
-    )
+    """The record with messages of a length that a Node can carry: as it will be read back."""
+    return dataclasses.replace(record, message=_short(record.message), cause_message=_short(record.cause_message))
 
 
 def _short(text: str) -> str:
