@@ -74,7 +74,7 @@ def carried_attempt(record: rec.Record, now: datetime.datetime, settings: config
 
 
 def _notifying(turn: turns.Turn) -> turns.Result:
-    record, now = turn.record, turn.now
+    record = turn.record
     mine = [pod for pod in turn.seen.work if residents.at_work(pod)]
     known = {pod.uid for pod in mine}
     # A gang saves together or not at all: no rig evicts before the replicas on the others have saved too.
@@ -103,7 +103,7 @@ def _notifying(turn: turns.Turn) -> turns.Result:
 
 
 def _stopping(turn: turns.Turn) -> turns.Result:
-    record, now = turn.record, turn.now
+    record = turn.record
     ours = residents.unfinished(turn)
     alive = [pod for pod in ours if pod.deleting_since is None]
     if not ours and not turn.seen.foreign:
@@ -309,8 +309,6 @@ def _fail(turn: turns.Turn, reason: str, message: str) -> rec.Record:
 def _leave_by(turn: turns.Turn, step: rec.Step, leaving: model.Job | None) -> datetime.datetime:
     """Deadline of a step in which Pods are to leave; `leaving` is the job whose Pods they are, where it is known."""
     if step is rec.Step.NOTIFYING:
-        return residents.after(
-            turn.now, leaving.notice_seconds if leaving is not None else turn.settings.notice_seconds
-        )
+        return turn.later(leaving.notice_seconds if leaving is not None else turn.settings.notice_seconds)
     grace = pods.grace_seconds(leaving) if leaving is not None and turn.seen.work else 0
     return turn.later(turn.settings.stop_seconds + grace)
