@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import http.server
 import os
@@ -19,7 +20,7 @@ import yaml
 from controlplane import Prometheus, build, manifests, nodes
 from controlplane.client import ApiError
 from controlplane.launcher import CommandError, ControlPlane
-from controlplane.processes import ProcessError
+from controlplane.processes import ProcessError, Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -520,3 +521,65 @@ def test_prometheus_scrapes_and_answers_instant_queries() -> None:
 def test_an_unknown_tool_is_refused_with_the_names_there_are(bad: str) -> None:
     with pytest.raises(build.BuildError, match="kubectl"):
         build.tool(bad)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> build.Recipe:
+    """A recipe of one program that builds in a second, and an empty cache."""
+    go_folder = build._fetched_go_folder()
+    monkeypatch.setattr(build, "_fetched_go_folder", lambda: go_folder)
+    monkeypatch.setattr(build, "_MODULES", tmp_path)
+    monkeypatch.setenv("SWITCHYARD_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "go.mod").write_text("module tiny\n\ngo 1.26.0\n\n// tiny v1.2.3\n")
+    (tmp_path / "tiny" / "main.go").write_text('package main\n\nvar say = "no"\n\nfunc main() { println(say) }\n')
+    return build.Recipe(
+        module="tiny",
+        packages=(".",),
+        programs=("tiny",),
+        requirement="// tiny",
+        stamps=("main.say={version}-{major}-{minor}",),
+        links=("a", "b"),
+        minutes=0,
+        megabytes=2,
+    )
+
+
+def test_two_callers_build_once_and_a_change_builds_beside(
+    tiny: build.Recipe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _: build.build(tiny), range(2))
+    assert first == second
+    said = capfd.readouterr().err
+    assert said.count("building a, b") == 1
+    assert said.count("built tiny in") == 1
+    run = subprocess.run([first / "b"], check=True, capture_output=True, text=True)
+    assert run.stderr == "v1.2.3-1-2\n"
+    assert [each.name for each in first.parent.iterdir() if "part" in each.name] == []
+
+    (tiny.folder / "main.go").write_text('package main\n\nfunc main() { println("other") }\n')
+    changed = build.build(tiny)
+    assert changed != first
+    assert first.exists()
+
+
+def test_a_failed_build_says_why_and_leaves_no_half_of_it(tiny: build.Recipe) -> None:
+    (tiny.folder / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
+    for _ in range(2):
+        with pytest.raises(build.BuildError, match="undefined: nothing"):
+            build.build(tiny)
+    assert [each for each in (build.cache_folder() / "tools").iterdir() if each.is_dir()] == []
+
+
+def test_a_reserved_port_is_given_to_nobody_else() -> None:
+    first, second = Processes(prefix="switchyard-test-"), Processes(prefix="switchyard-test-")
+    try:
+        # So many of so few that a supervisor without the other's word would pick some of them again.
+        ports = [*first.reserve_ports(200), *second.reserve_ports(200), *first.reserve_ports(200)]
+        assert len(set(ports)) == len(ports)
+        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        assert max(ports) < lowest
+    finally:
+        first.close()
+        second.close()

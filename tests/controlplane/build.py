@@ -180,6 +180,8 @@ def _find_go(*, wanted: tuple[int, ...]) -> _Go:
     if found is not None:
         answer = subprocess.run(
             [found, "env", "GOVERSION", "GOHOSTOS", "GOHOSTARCH"],
+            # A go.mod or go.work around the caller would have its own say.
+            cwd="/",
             env={**os.environ, "GOTOOLCHAIN": "local"},
             check=False,
             capture_output=True,

@@ -115,8 +115,10 @@ def api_server(layout: Layout) -> Component:
 def controller_manager(layout: Layout) -> Component:
     """Describe the controller manager: every controller, save in a lean control plane."""
     certificates = layout.certificates
-    # The two that watch over node leases: without leases (lean) they would evict everything.
-    controllers = "*,-node-lifecycle-controller,-taint-eviction-controller" if layout.lean else "*"
+    # The first two watch over node leases: without leases (lean) they would evict everything. The third writes to every
+    # new node how long a kubelet may cache secrets, which is a write a node for nothing.
+    lean = "*,-node-lifecycle-controller,-taint-eviction-controller,-ttl-controller"
+    controllers = lean if layout.lean else "*"
     return Component(
         name=CONTROLLER_MANAGER,
         arguments=(
