@@ -39,7 +39,8 @@ def switch(
         return ()
     began = not after.settled and (before is None or before.settled)
     if began:
-        words = f"{after.origin} -> {after.mode}: {_why(after)}{_sides(after, decision)}"
+        way = f"{after.origin} -> {after.mode}" if after.origin != after.mode else f"{after.mode} again"
+        words = f"{way}: {_why(after)}{_sides(after, decision)}"
         return _on_both(rig, node, reason="Switching", message=words)
     if before is None or before.settled:
         return ()
@@ -112,7 +113,8 @@ def _sides(record: records.Record, decision: request.Decision | None) -> str:
         gain = target.worth.net_usd_per_hour - origin.worth.net_usd_per_hour
         parts.append(f"gains {figures.per_hour(gain)}")
     if target is not None and target.cost is not None:
-        parts.append(f"costs {figures.money(target.cost.usd)} and {target.cost.seconds:.0f} s")
+        cost = target.cost.usd if target.cost_usd is None else target.cost_usd
+        parts.append(f"costs {figures.money(cost)} and {target.cost.seconds:.0f} s")
     return f" ({', '.join(parts)})" if parts else ""
 
 

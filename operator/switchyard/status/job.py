@@ -127,10 +127,10 @@ def stopped(
         conditions.false("Running", _WAITING, "It waits to be admitted again."),
     ]
     counts: dict[str, Any] = {}
-    if preempted:
-        counts["preemptions"] = job.preemptions + 1
     if broken:
         counts["attempts"] = job.attempts + 1
+    elif preempted:
+        counts["preemptions"] = job.preemptions + 1
     return _status(
         job,
         findings,

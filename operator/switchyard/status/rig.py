@@ -98,8 +98,10 @@ def _under_way(record: records.Record) -> conditions.Finding:
 
 
 def _went_back(record: records.Record) -> str:
-    failed = record.reason in reasons.WENT_BACK
-    return f" The last switch failed: {record.message or record.reason}" if failed else ""
+    if record.reason not in reasons.WENT_BACK:
+        return ""
+    again = f" Not tried again before {conditions.moment(record.retry_at)}." if record.retry_at else ""
+    return f" The last switch failed: {(record.message or record.reason).rstrip('.')}.{again}"
 
 
 def _node_present(rig: model.Rig, node: model.Node | None) -> conditions.Finding:
@@ -208,8 +210,9 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
         if chosen.worth is not None and current.worth is not None:
             gain = chosen.worth.net_usd_per_hour - current.worth.net_usd_per_hour
             built["gainUsdPerHour"] = figures.usd(gain)
-        if chosen.cost is not None:
-            built["costUsd"] = figures.usd(chosen.cost.usd)
+        cost = _cost_usd(chosen)
+        if cost is not None:
+            built["costUsd"] = figures.usd(cost)
     return built
 
 
@@ -218,6 +221,13 @@ def _rank(alternative: request.Alternative) -> tuple[bool, float, str]:
     if alternative.worth is None:
         return True, 0.0, str(alternative.mode)
     return False, -alternative.worth.net_usd_per_hour, str(alternative.mode)
+
+
+def _cost_usd(alternative: request.Alternative) -> float | None:
+    """The whole cost of the move, the value of the lost seconds included where the plan has worked it out."""
+    if alternative.cost_usd is not None:
+        return alternative.cost_usd
+    return alternative.cost.usd if alternative.cost is not None else None
 
 
 def _alternative(alternative: request.Alternative) -> dict[str, Any]:
@@ -231,8 +241,9 @@ def _alternative(alternative: request.Alternative) -> dict[str, Any]:
         shown["watts"] = round(worth.watts)
     if alternative.refusal is not None:
         shown["refused"] = alternative.refusal.reason
-    if alternative.cost is not None:
-        shown["costToMoveUsd"] = figures.usd(alternative.cost.usd)
+    cost = _cost_usd(alternative)
+    if alternative.cost is not None and cost is not None:
+        shown["costToMoveUsd"] = figures.usd(cost)
         shown["secondsToMove"] = round(alternative.cost.seconds)
     if alternative.regret_usd is not None:
         shown["regretUsd"] = figures.usd(alternative.regret_usd)
