@@ -19,6 +19,9 @@ class Clock(Protocol):
     def now(self) -> datetime.datetime:
         """The moment, aware, in UTC."""
 
+    def real_seconds(self, seconds: float) -> float:
+        """How long so many seconds of farm time take on the machine's own clock."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait for so many seconds of farm time."""
 
@@ -30,6 +33,10 @@ class SystemClock:
     def now(self) -> datetime.datetime:
         """The machine's time."""
         return datetime.datetime.now(datetime.UTC)
+
+    def real_seconds(self, seconds: float) -> float:
+        """The same."""
+        return seconds
 
     async def sleep(self, seconds: float) -> None:
         """Wait in real seconds."""
@@ -51,6 +58,10 @@ class ReplayClock:
         """The replayed moment."""
         return self.start + datetime.timedelta(seconds=(time.time() - self.epoch) * self.speed)
 
+    def real_seconds(self, seconds: float) -> float:
+        """The replay's speed shortens them."""
+        return seconds / self.speed
+
     async def sleep(self, seconds: float) -> None:
         """Wait for so many replayed seconds."""
-        await asyncio.sleep(seconds / self.speed)
+        await asyncio.sleep(self.real_seconds(seconds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import kopf
@@ -28,7 +28,7 @@ def register(
     *,
     registry: kopf.OperatorRegistry,
     sink: Sink,
-    login: Callable[[], kopf.ConnectionInfo],
+    login: Callable[[], Awaitable[kopf.AiohttpSession]],
 ) -> None:
     """Register every handler.
 
@@ -41,8 +41,8 @@ def register(
         _register_kind(registry=registry, sink=sink, plural=plural)
 
     @kopf.on.login(registry=registry)
-    async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        return login()
+    async def log_in(**_: Any) -> kopf.AiohttpSession:
+        return await login()
 
 
 def _register_kind(*, registry: kopf.OperatorRegistry, sink: Sink, plural: str) -> None:

@@ -50,3 +50,12 @@ class Settings:
         if attempt <= 0:
             return 0.0
         return min(self.backoff_limit_seconds, self.backoff_seconds * 2.0 ** min(attempt - 1, 30))
+
+    def stretched(self, factor: float) -> Settings:
+        """The same patience measured on another clock: every deadline `factor` times as long.
+
+        A replay runs faster than life, but Pods and agents do not.
+        """
+        seconds = {field.name for field in dataclasses.fields(self) if field.name.endswith("_seconds")}
+        kept = {"miner_grace_seconds", "notice_seconds"}
+        return dataclasses.replace(self, **{name: getattr(self, name) * factor for name in seconds - kept})

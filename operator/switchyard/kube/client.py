@@ -98,9 +98,9 @@ class Client:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    async def get(self, ref: commands.Ref) -> dict[str, Any]:
-        """One object. Raises ApiError (404 where there is none), UnreachableError."""
-        return await self._request("GET", _object_path(ref))
+    async def get(self, ref: commands.Ref, *, metadata_only: bool = False) -> dict[str, Any]:
+        """One object, or its metadata alone. Raises ApiError (404 where there is none), UnreachableError."""
+        return await self._request("GET", _object_path(ref), accept=_METADATA if metadata_only else _JSON)
 
     async def pages(
         self,

@@ -56,6 +56,11 @@ class Changes:
         self._changed.replan = self._changed.replan or large
         self._bell.set()
 
+    def everything(self) -> None:
+        """Look at all there is, for instance after a turn that failed half-way."""
+        self._changed.everything = True
+        self._bell.set()
+
     def take(self) -> Changed:
         """All that has gathered; the next call starts from nothing."""
         taken, self._changed = self._changed, Changed()

@@ -1,0 +1,393 @@
+"""The one cycle. Two clocks: the planning tick, and the hand-over, which moves on every observation and deadline.
+
+A turn reads a snapshot, moves on whatever hand-over the snapshot allows, plans if a plan is due, and carries out what
+came of it. Nothing is remembered that matters: what a turn knows it read from the cluster, so a turn that was cut
+short anywhere is simply taken again. What this object does keep (the moves of the last plan that found no free moment
+yet, the policy's memory) is a help: lost, it is planned anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from switchyard import clock as clocks
+from switchyard.cluster import commands as cmd
+from switchyard.cluster import names
+from switchyard.fleet import model, registration
+from switchyard.fleet import store as stores
+from switchyard.handover import gangs, machine, observe
+from switchyard.handover import record as rec
+from switchyard.loop import changes as changing
+from switchyard.loop import holding, reports
+from switchyard.market import feeds as feeding
+from switchyard.planning import compose, policy
+from switchyard.planning import request as planning
+from switchyard.telemetry import metrics as metering
+from switchyard.valuation import switching_cost, worth
+
+_LOG = logging.getLogger(__name__)
+
+
+class Executor(Protocol):
+    """Carries out commands; `switchyard.kube.executor` in the operator."""
+
+    async def run(self, todo: Iterable[cmd.Command]) -> list[cmd.Result]:
+        """Results in the order of the commands."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How often things happen.
+
+    Attributes:
+        plan_seconds: farm time between planning ticks.
+        plan_gap_seconds: least real time between two plans, however much changes.
+        poll_seconds: most real time between two looks at hand-overs under way, though nothing has changed.
+        price_share: a price that moved by more than this share since the last plan brings the next one forward.
+        handover: deadlines and names of the hand-over.
+    """
+
+    plan_seconds: float = 60.0
+    plan_gap_seconds: float = 1.0
+    poll_seconds: float = 1.0
+    price_share: float = 0.01
+    handover: machine.Settings = dataclasses.field(default_factory=machine.Settings)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a rig shall go, and why."""
+
+    mode: model.Mode
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Move:
+    """One advance of a rig's hand-over, told to people once the Node says so."""
+
+    rig: model.Rig
+    before: rec.Record | None
+    after: rec.Record | None
+
+
+class Cycle:
+    """Turns of the farm. One instance, one task.
+
+    Attributes:
+        changes: what the next turn will look at; the store and the feeds ring its bell.
+        turned_at: machine's monotonic seconds of the last turn that went through.
+        planned_at: farm time of the last plan; None before the first.
+        failures: turns that failed in a row.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: stores.Store,
+        feeds: feeding.Feeds,
+        executor: Executor,
+        clock: clocks.Clock,
+        metrics: metering.Metrics,
+        settings: Settings,
+    ) -> None:
+        self.changes = changing.Changes()
+        self.turned_at = time.monotonic()
+        self.planned_at: datetime.datetime | None = None
+        self.failures = 0
+        self._store = store
+        self._feeds = feeds
+        self._executor = executor
+        self._clock = clock
+        self._metrics = metrics
+        self._settings = settings
+        self._records = holding.Records()
+        self._reports = reports.Reports(
+            feeds=feeds,
+            metrics=metrics,
+            records=self._records,
+            miners_namespace=settings.handover.miner_namespace,
+        )
+        self._farm = model.Farm()
+        self._rig_on: dict[str, str] = {}
+        self._targets: dict[str, _Target] = {}
+        self._wakes: dict[str, datetime.datetime] = {}
+        self._moving: set[str] = set()
+        self._prices: dict[str, float] = {}
+        self._memory: planning.Memory | None = None
+        self._replan = True
+        self._planned_real = -1e9
+        self._few_real = -1e9
+        store.on_change = self.changes.note
+        feeds.on_change = self._priced
+
+    async def run(self) -> None:
+        """Turn for ever. A turn that fails is logged and counted, and taken again: one bad turn stops no farm."""
+        while True:
+            await self.changes.wait(self._patience())
+            try:
+                await self.turn()
+            except Exception:  # noqa: BLE001 - whatever it was: the cluster holds the state, the next turn reads it
+                self.failures += 1
+                self._metrics.errors.labels("cycle").inc()
+                _LOG.exception("a turn failed; it will be taken again")
+                self.changes.everything()
+                await asyncio.sleep(min(30.0, 0.25 * 2.0 ** min(self.failures, 7)))
+            else:
+                self.failures = 0
+                self.turned_at = time.monotonic()
+
+    def _priced(self, feed: str) -> None:
+        state = self._feeds.state(feed)
+        known = self._prices.get(feed)
+        value = state.last_good.value if state is not None and state.last_good is not None else None
+        if known is None or value is None:
+            large = known is not value
+        else:
+            large = abs(value - known) > self._settings.price_share * max(abs(known), 1e-12)
+        self.changes.price(feed=feed, large=large)
+
+    def _patience(self) -> float:
+        """Real seconds to wait for news."""
+        if self._replan or self._moving:
+            return self._settings.poll_seconds
+        until_plan = self._clock.real_seconds(self._settings.plan_seconds)
+        if self.planned_at is not None:
+            passed = (self._clock.now() - self.planned_at).total_seconds()
+            until_plan = self._clock.real_seconds(max(0.0, self._settings.plan_seconds - passed))
+        wakes = [self._clock.real_seconds((wake - self._clock.now()).total_seconds()) for wake in self._wakes.values()]
+        return max(0.02, min([5.0, max(until_plan, self._settings.plan_gap_seconds), *wakes]))
+
+    async def turn(self) -> None:
+        """One turn: see the module's docstring."""
+        changed = self.changes.take()
+        now = self._clock.now()
+        before, farm = self._farm, self._store.snapshot()
+        self._farm = farm
+        self._replan = self._replan or changed.replan
+        if changed.everything or changed.rigs:
+            self._rig_on = {rig.node_name: rig.name for rig in farm.rigs.values()}
+        if changed.everything or changed.nodes or changed.others:
+            await self._do(registration.registrations(farm), now)
+        rigs = self._affected(changed, before, farm, now)
+        jobs = set(farm.jobs) if changed.everything else self._affected_jobs(changed, farm)
+        await self._hand_over(rigs=rigs, jobs=jobs, now=now)
+        planned = self._plan_due(now)
+        if planned:
+            await self._plan(now)
+        await self._tell(rigs, planned=planned, few=bool(changed.others), now=now)
+
+    async def _tell(self, rigs: set[str], *, planned: bool, few: bool, now: datetime.datetime) -> None:
+        farm = self._store.snapshot()
+        told = farm.rigs.keys() if planned else (rig for rig in rigs if rig in farm.rigs)
+        commands = self._reports.rigs(farm, told, now=now, planned=planned)
+        # Counts of rigs per mode change with every step of a hand-over: once a second is often enough for people.
+        if planned or few or (rigs and time.monotonic() - self._few_real >= 1.0):
+            commands += self._reports.few(farm, self._store.problems, now=now)
+            self._few_real = time.monotonic()
+        await self._do(commands, now)
+
+    # --- hand-over ---------------------------------------------------------------------------------------------
+
+    def _affected(
+        self, changed: changing.Changed, before: model.Farm, farm: model.Farm, now: datetime.datetime
+    ) -> set[str]:
+        if changed.everything:
+            return set(farm.rigs)
+        nodes = set(changed.nodes)
+        rigs = set(changed.rigs)
+        for key in changed.pods:
+            # Where it was as well as where it is: a Pod that has gone frees the node it was on.
+            for pod in (before.pods.get(key), farm.pods.get(key)):
+                if pod is not None:
+                    nodes.add(pod.node_name)
+                    rigs.add(pod.rig)
+        rigs.update(self._rig_on[node] for node in nodes if node in self._rig_on)
+        for key in changed.jobs:
+            job = farm.jobs.get(key)
+            rigs.update(placement.rig for placement in (job.placement if job else ()))
+        rigs.update(rig for rig, wake in self._wakes.items() if wake <= now)
+        return {name for name in rigs | self._moving | set(self._targets) if name in farm.rigs}
+
+    @staticmethod
+    def _affected_jobs(changed: changing.Changed, farm: model.Farm) -> set[str]:
+        # Gangs in the making, at work or being stopped are few beside the rigs: look at each of them every turn.
+        held = {key for key, job in farm.jobs.items() if job.placement and job.state is not model.JobState.FINISHED}
+        return held | {key for key in changed.jobs if key in farm.jobs}
+
+    async def _hand_over(self, *, rigs: set[str], jobs: set[str], now: datetime.datetime) -> None:
+        farm = self._farm
+        commands: list[cmd.Command] = []
+        broken = set()
+        for key in sorted(jobs):
+            job = farm.jobs[key]
+            if not job.placement or job.state is model.JobState.FINISHED:
+                continue  # it has no gang
+            held = {
+                placement.rig: self._records.of(farm, farm.rigs[placement.rig])
+                for placement in job.placement
+                if placement.rig in farm.rigs
+            }
+            advance = gangs.advance(farm, job, records=held, now=now, settings=self._settings.handover)
+            commands += advance.commands
+            commands += self._reports.gang(farm, job, advance, now=now)
+            if advance.verdict.kind is gangs.VerdictKind.BROKEN:
+                broken.add(key)
+        wanted = {
+            placement.rig: job
+            for key, job in farm.jobs.items()
+            if job.state is model.JobState.ADMITTED and key not in broken
+            for placement in job.placement
+        }
+        # A gang's rig that does not carry its claim yet: the first attempt may have lost a race for the Node.
+        rigs = rigs | {name for name, job in wanted.items() if name in farm.rigs and not _claimed(farm, name, job)}
+        moves: dict[cmd.Ref, _Move] = {}
+        for name in sorted(rigs):
+            rig = farm.rigs[name]
+            record = self._records.of(farm, rig)
+            step = self._step(farm, rig, record, wanted.get(name), now)
+            self._moving.discard(name)
+            self._wakes.pop(name, None)
+            if step is None:
+                continue
+            if step.record is not None and not step.record.settled:
+                self._moving.add(name)
+            if step.wake_at is not None:
+                self._wakes[name] = step.wake_at
+            commands += step.commands
+            if step.commands and step.record != record:
+                moves[step.commands[0].ref] = _Move(rig, record, step.record)
+        await self._do(commands, now, moves)
+
+    def _step(
+        self,
+        farm: model.Farm,
+        rig: model.Rig,
+        record: rec.Record | None,
+        job: model.Job | None,
+        now: datetime.datetime,
+    ) -> machine.Advance | None:
+        """What one rig's hand-over comes to now; None where it is not ours to touch."""
+        pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
+        under_way = record is not None and not record.settled
+        # Recommend touches nothing. A hand-over that was under way when the pool was put to Recommend is finished all
+        # the same: a rig half-way is neither the one nor the other.
+        if not under_way and (pool is None or not pool.enforce):
+            return None
+        settings = self._settings.handover
+        observation = observe.observe(farm, rig)
+        if record is not None and not record.settled:
+            if record.mode.kind is model.ModeKind.AI and (job is None or job.mode != record.mode):
+                return machine.withdraw(record, observation, now=now, settings=settings)
+            return machine.advance(record, observation, now=now, settings=settings)
+        target = self._target(farm, rig, record, job)
+        if target is None:
+            return machine.advance(record, observation, now=now, settings=settings)
+        return machine.start(
+            record,
+            observation,
+            target=target.mode,
+            now=now,
+            reason=target.reason,
+            message=target.message,
+            settings=settings,
+        )
+
+    def _target(
+        self, farm: model.Farm, rig: model.Rig, record: rec.Record | None, job: model.Job | None
+    ) -> _Target | None:
+        """Where a settled rig shall go: a job that was admitted onto it, else the plan's move, else the first claim."""
+        if job is not None:
+            self._targets.pop(rig.name, None)
+            return _Target(job.mode, "Admitted", f"admitted with the gang of {job.key}")
+        planned = self._targets.get(rig.name)
+        if planned is not None and record is not None and record.mode == planned.mode:
+            del self._targets[rig.name]
+            planned = None
+        if planned is None and record is None:
+            return _Target(model.IDLE, "Claimed", "taken into care")
+        if planned is None and record is not None and record.mode.kind is model.ModeKind.AI:
+            left = farm.jobs.get(record.mode.name)
+            if left is not None and left.state is model.JobState.PREEMPTING:
+                # The plan's word on where to go was lost with a restart, or the gang broke: idle until the next plan.
+                return _Target(model.IDLE, "Preempted", f"the gang of {left.key} is being stopped")
+        return planned
+
+    # --- planning ----------------------------------------------------------------------------------------------
+
+    def _plan_due(self, now: datetime.datetime) -> bool:
+        if time.monotonic() - self._planned_real < self._settings.plan_gap_seconds:
+            return False
+        if self._replan or self.planned_at is None:
+            return True
+        return (now - self.planned_at).total_seconds() >= self._settings.plan_seconds
+
+    async def _plan(self, now: datetime.datetime) -> None:
+        started = time.perf_counter()
+        farm = self._store.snapshot()
+        market = self._feeds.market(now)
+        valuation = worth.value(farm, market, now)
+        costs = switching_cost.costs(farm, valuation)
+        memory = compose.recall(farm) if self._memory is None else self._memory
+        request = compose.request(farm, valuation, costs, memory, now)
+        # Off the loop: a plan of a thousand rigs takes a good part of a second, and probes want their answer.
+        reply = await asyncio.to_thread(policy.plan, request)
+        self._memory, self._replan = reply.memory, False
+        self.planned_at, self._planned_real = now, time.monotonic()
+        self._prices = {name: quote.value for name, quote in market.quotes.items()}
+        self._reports.planned(market=market, valuation=valuation, reply=reply, now=now)
+        self._targets = _targets(farm, reply)
+        self._metrics.planned(seconds=time.perf_counter() - started)
+        await self._do(self._reports.jobs(farm, reply, now=now), now)
+        self._farm = farm = self._store.snapshot()
+        taken = {placement.rig for admission in reply.admissions for placement in admission.placement}
+        rigs = {name for name in taken | set(self._targets) if name in farm.rigs}
+        await self._hand_over(rigs=rigs, jobs=set(), now=now)
+
+    # --- commands ----------------------------------------------------------------------------------------------
+
+    async def _do(
+        self, commands: Iterable[cmd.Command], now: datetime.datetime, moves: Mapping[cmd.Ref, _Move] | None = None
+    ) -> None:
+        """Carry out commands, and read our own writes: the watch may be a moment behind.
+
+        People are told of a rig's move once its Node says so, not before.
+        """
+        asked = list(commands)
+        if not asked:
+            return
+        news: list[cmd.Command] = []
+        for result in await self._executor.run(asked):
+            command = result.command
+            if result.body is not None and not isinstance(command, cmd.Emit):
+                self._store.apply(command.ref.plural, result.body)
+            move = (moves or {}).get(command.ref) if isinstance(command, cmd.Patch) else None
+            if move is not None and result.outcome is cmd.Outcome.DONE:
+                news += self._reports.switch(self._farm, move.rig, before=move.before, after=move.after, now=now)
+            if result.outcome in (cmd.Outcome.INVALID, cmd.Outcome.FAILED):
+                _LOG.warning("%s %s: %s", command.ref, result.outcome.value, result.message)
+        if news:
+            await self._executor.run(news)
+
+
+def _targets(farm: model.Farm, reply: planning.PlanReply) -> dict[str, _Target]:
+    """Where the plan wants rigs that are ours to move."""
+    targets = {move.rig: _Target(move.to, move.reason, reply.decisions[move.rig].message) for move in reply.moves}
+    for preemption in reply.preemptions:
+        targets |= {
+            rig: _Target(mode, preemption.reason, preemption.message) for rig, mode in preemption.targets.items()
+        }
+    enforced = {name for name, pool in farm.pools.items() if pool.enforce}
+    return {rig: target for rig, target in targets.items() if farm.pool_of.get(rig) in enforced}
+
+
+def _claimed(farm: model.Farm, rig: str, job: model.Job) -> bool:
+    node = farm.nodes.get(farm.rigs[rig].node_name)
+    return node is not None and node.labels.get(names.LABEL_CLAIM) == job.uid
