@@ -82,7 +82,12 @@ async def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
 ) -> None:
     parsed = []
     parse = table.parse
-    monkeypatch.setattr(table, "parse", lambda *args, **rest: parsed.append(1) or parse(*args, **rest))
+
+    def counting(text: str, **rest: Any) -> table.Table:
+        parsed.append(text)
+        return parse(text, **rest)
+
+    monkeypatch.setattr(table, "parse", counting)
     source = file.File(path=prices, layout=layout())
     for _ in range(3):
         assert (await source.read(now=START + 9 * HOUR)).value == 2.0

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from switchyard.api import pricefeed
 from switchyard.market import quotes, units
 
 PRICES = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False)
@@ -13,6 +14,8 @@ HASHING = [rate for rate in units.HASH_RATES if rate != "Sol/s"]
 
 
 def test_the_set_of_units_is_the_published_one() -> None:
+    assert set(units.UNITS) == {str(unit) for unit in pricefeed.FeedUnit}
+    assert {str(known) for known in quotes.Quantity} == {str(known) for known in pricefeed.Quantity}
     assert set(units.UNITS) == {"USD/kWh", "USD/MWh"} | {
         f"USD/({rate})/{span}" for rate in ("kH/s", "MH/s", "GH/s", "Sol/s") for span in ("day", "hour")
     }

@@ -155,6 +155,8 @@ def aged(
     known = trust(age, fresh_seconds=settings.fresh_seconds, dead_seconds=settings.dead_seconds)
     left = known if age >= -AHEAD_SECONDS else 0.0
     if left >= 1.0:
+        if quote.trust >= 1.0:
+            return quote
         reason = message = ""
     elif trouble is not None:
         reason, message = trouble.reason, trouble.message
