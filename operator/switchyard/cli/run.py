@@ -1,0 +1,80 @@
+"""`switchyard run`: the operator itself."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+from pathlib import Path
+
+from switchyard.api import text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `run` can be told."""
+    parser.add_argument("--kubeconfig", type=Path, help="default: KUBECONFIG, the Pod's own account, ~/.kube/config")
+    parser.add_argument("--miners-namespace", default="switchyard-miners", help="of miner Pods and wallet Secrets")
+    parser.add_argument(
+        "--plan-interval", type=_seconds, default=60.0, metavar="DURATION", help="farm time between plans (60s)"
+    )
+    parser.add_argument(
+        "--listen",
+        type=_address,
+        default=("0.0.0.0", 8080),
+        metavar="HOST:PORT",  # noqa: S104 - probes come from outside
+        help="where /metrics, /healthz and /readyz are served (0.0.0.0:8080); port 0 picks a free one",
+    )
+    parser.add_argument("--prices", type=Path, metavar="FOLDER", help="price files may be read from here only")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    parser.add_argument("--log-format", default="auto", choices=["auto", "json", "plain"])
+    replay = parser.add_argument_group("replay", "farm time instead of real time, for replaying a market")
+    replay.add_argument("--replay-start", type=_moment, metavar="TIME", help="farm time at --replay-epoch, RFC 3339")
+    replay.add_argument("--replay-epoch", type=float, default=0.0, metavar="SECONDS", help="Unix time")
+    replay.add_argument("--replay-speed", type=float, default=1.0, metavar="FACTOR")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until told to stop."""
+    # Late, so that `switchyard --help` need not load kopf.
+    from switchyard import app
+
+    host, port = arguments.listen
+    options = app.Options(
+        kubeconfig=arguments.kubeconfig,
+        miners_namespace=arguments.miners_namespace,
+        plan_seconds=arguments.plan_interval,
+        host=host,
+        port=port,
+        log_level=arguments.log_level,
+        log_json={"auto": None, "json": True, "plain": False}[arguments.log_format],
+        replay_start=arguments.replay_start,
+        replay_epoch=arguments.replay_epoch,
+        replay_speed=arguments.replay_speed,
+        prices=arguments.prices,
+    )
+    asyncio.run(app.run(options))
+    return 0
+
+
+def _seconds(argument: str) -> float:
+    try:
+        return text.parse_duration(argument)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _address(argument: str) -> tuple[str, int]:
+    host, _, port = argument.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"HOST:PORT expected, not {argument!r}")
+    return host or "0.0.0.0", int(port)  # noqa: S104 - probes come from outside
+
+
+def _moment(argument: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(argument)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"a time like 2021-10-18T05:00:00Z expected, not {argument!r}") from error
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{argument} has no time zone: end it with Z for UTC")
+    return moment.astimezone(datetime.UTC)
