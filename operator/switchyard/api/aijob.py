@@ -96,7 +96,7 @@ class AIJobSpec(base.Model):
     template: Annotated[dict[str, Any], pod_template.SCHEMA]
     """Pod template of the work, as in a Job. GPUs, placement and restart policy are the operator's."""
     ttl_after_finished: Annotated[float, base.duration(example="24h")] | None = None
-    """Time after which a finished AIJob is deleted with its Pods. Default: never."""
+    """Time after the end of the work when its Job and Pods are deleted; the AIJob stays. Default: never."""
 
 
 class PlacementStatus(base.Model):
@@ -178,8 +178,7 @@ class AIJob(base.Resource):
         ),
     )
     rules: ClassVar = (
-        # Pods and their host names are named after the job, with a suffix and an index.
-        base.name_rule(most=50, label=True),
+        base.name_rule(),
         *(
             _fixed_once_admitted(field)
             for field in ("workloadClass", "replicas", "gpusPerReplica", "requirements", "preemption", "template")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import zoneinfo
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Final
 
@@ -196,6 +197,26 @@ Jurisdiction = Annotated[
     Rule(
         rule="self.matches('^[A-Z]{2}(-[A-Z0-9]{1,3})?$')",
         message='must be an ISO 3166 code: a country such as "US", or one of its parts such as "US-TX"',
+    ),
+]
+
+
+def _known_time_zone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"not a time zone of the IANA database: {value!r}") from error
+    return value
+
+
+TimeZone = Annotated[
+    str,
+    pydantic.Field(max_length=64),
+    # The API server can only judge the shape; whether the zone exists is found out when the object is read.
+    pydantic.AfterValidator(_known_time_zone),
+    Rule(
+        rule="self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$')",
+        message='must be a time zone of the IANA database, such as "America/Chicago" or "UTC"',
     ),
 ]
 
@@ -399,14 +420,14 @@ class Resource(Model):
     metadata: ObjectMeta
 
 
-def name_rule(*, most: int, label: bool = False) -> Rule:
-    """Bounds metadata.name where it becomes a label's value, or (with `label`) part of a host name."""
-    if label:
+def name_rule(*, dots: bool = True) -> Rule:
+    """Bounds metadata.name where it becomes the value of a label."""
+    if dots:
         return Rule(
-            rule=f"self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && size(self.metadata.name) <= {most}",
-            message=f"metadata.name must be at most {most} lower-case letters, digits and '-', and begin with a letter",
+            rule="size(self.metadata.name) <= 63",
+            message="metadata.name must be at most 63 characters: it becomes the value of a label",
         )
     return Rule(
-        rule=f"size(self.metadata.name) <= {most}",
-        message=f"metadata.name must be at most {most} characters: it becomes the value of a label",
+        rule="self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$') && size(self.metadata.name) <= 63",
+        message="metadata.name must be at most 63 lower-case letters, digits and '-': it becomes the value of a label",
     )

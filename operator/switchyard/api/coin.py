@@ -59,7 +59,7 @@ class Miner(base.Model):
     ]
     """Container image of the miner."""
     args: Annotated[tuple[Annotated[str, pydantic.Field(max_length=1024)], ...], pydantic.Field(max_length=64)] = ()
-    """Arguments of the miner. $(WALLET), $(POOL) and other variables of its environment are put in by Kubernetes."""
+    """Arguments of the miner. Kubernetes puts in $(WALLET), $(POOL) (the first pool), $(POOLS) (all) and $(RIG)."""
 
 
 class Benchmark(base.Model):
@@ -133,8 +133,8 @@ class Coin(base.Resource):
             base.AGE,
         ),
     )
-    # The name stands in labels, in the power profile mining.NAME and in names of Pods.
-    rules: ClassVar = (base.name_rule(most=40, label=True),)
+    # The name stands in labels, in names of Pods and in the power profile mining.NAME, where a dot would mislead.
+    rules: ClassVar = (base.name_rule(dots=False),)
 
     spec: CoinSpec
     status: CoinStatus = CoinStatus()

@@ -70,7 +70,7 @@ class GPUPoolSpec(base.Model):
 
     rules: ClassVar = (
         base.Rule(
-            rule="size(self.coins) > 0 || size(self.workloadClasses) > 0 || self.idle || self.off",
+            rule="(has(self.coins) && size(self.coins) > 0) || size(self.workloadClasses) > 0 || self.idle || self.off",
             message="the pool allows nothing: give it coins or workloadClasses, or set idle or off to true",
         ),
     )
@@ -84,7 +84,7 @@ class GPUPoolSpec(base.Model):
     """Recommend (default) decides and explains but touches nothing; Enforce carries decisions out."""
     coins: Annotated[
         tuple[Annotated[base.Name, base.name_of("Coin")], ...], pydantic.Field(max_length=64), base.SET
-    ] = pydantic.Field((), json_schema_extra={"default": []})
+    ] = ()
     """Coins that may be mined here. Default: none."""
     workload_classes: Annotated[tuple[aijob.WorkloadClass, ...], pydantic.Field(max_length=5), base.SET] = tuple(
         aijob.WorkloadClass
@@ -126,8 +126,6 @@ class GPUPoolStatus(base.Status):
     """Rigs of the pool by what they do."""
     net_usd_per_hour: str | None = None
     """What the pool earns after fees and power, US dollars per hour."""
-    usd_per_kilowatt_hour: str | None = None
-    """Price of power, the mean over the pool's rigs, US dollars per kilowatt-hour."""
     pending: int | None = None
     """Rigs that wait for the switching budget."""
 
@@ -151,12 +149,11 @@ class GPUPool(base.Resource):
             base.Column(name="$/h", path=".status.netUsdPerHour", description="Earned after fees and power"),
             base.condition_column("Ready"),
             base.Column(name="Pending", path=".status.pending", type="integer", priority=1),
-            base.Column(name="$/kWh", path=".status.usdPerKilowattHour", priority=1),
             base.condition_column("Ready", name="Reason", field="reason", priority=1),
             base.AGE,
         ),
     )
-    rules: ClassVar = (base.name_rule(most=63),)
+    rules: ClassVar = (base.name_rule(),)
 
     spec: GPUPoolSpec
     status: GPUPoolStatus = GPUPoolStatus()

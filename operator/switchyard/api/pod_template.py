@@ -110,13 +110,13 @@ _SCHEMA: Final[dict[str, Any]] = {
                 "containers": _containers("Containers of a Pod. The first one gets the GPUs.", least=1),
                 "initContainers": _containers("Containers that run to their end before the others.", least=0),
                 "restartPolicy": {
-                    "description": "Never or OnFailure. Default Never.",
+                    "description": "Never, also by default: the gang is started anew as a whole.",
                     "type": "string",
                     "maxLength": 16,
                     base.RULES: [
                         base.Rule(
-                            rule="self in ['Never', 'OnFailure']",
-                            message="must be Never or OnFailure: a job's Pods come to an end",
+                            rule="self == 'Never'",
+                            message="must be Never or absent: a gang is started anew as a whole, not container by container",
                         ).as_schema()
                     ],
                 },

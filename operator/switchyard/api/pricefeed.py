@@ -46,7 +46,7 @@ Pointer = Annotated[
     str,
     pydantic.Field(max_length=256),
     base.Rule(
-        rule="self.startsWith('/')",
+        rule="self == '' || self.startsWith('/')",
         message='must be a JSON pointer that begins with "/", such as "/data/0/price"',
     ),
 ]
@@ -81,16 +81,19 @@ class FileSource(base.Model):
         ),
     ]
     """Absolute path of the file in the operator's container."""
-    format: FileFormat
-    """CSV with a header line, or JSONLines: one JSON object per line."""
+    format: FileFormat = FileFormat.CSV
+    """CSV (default) with a header line, or JSONLines: one JSON object per line."""
     time_column: ColumnName = "time"
-    """Column or key that holds the time, RFC 3339. Default time."""
+    """Column or key that holds the time, RFC 3339 or Unix seconds. Default time."""
     value_column: ColumnName = "value"
     """Column or key that holds the price. Default value."""
     where: Annotated[dict[str, Annotated[str, pydantic.Field(max_length=256)]], pydantic.Field(max_length=8)] = (
         pydantic.Field(default_factory=dict)
     )
     """Takes only lines whose columns have these values, such as one zone of a market's file."""
+    time_zone: base.TimeZone | None = None
+    """Time zone of times that name none, a name of the IANA database. Absent: such times are refused. A line for an
+    hour that clocks skip is left out; of an hour that comes twice the first line is the first pass."""
     replay: Replay | None = None
     """Plays the file's past as if it were now. Absent: the file's times are taken as they are."""
 
@@ -100,10 +103,10 @@ class HttpSource(base.Model):
 
     url: base.WebAddress
     """Address of the document."""
-    pointer: Pointer
-    """JSON pointer (RFC 6901) to the price in the document, such as /data/0/price."""
+    pointer: Pointer = ""
+    """JSON pointer (RFC 6901) to the price in the document, such as /data/0/price. Default: the whole document."""
     time_pointer: Pointer | None = None
-    """JSON pointer to the time the price speaks of, RFC 3339 or Unix seconds. Absent: the time of reading."""
+    """JSON pointer to the time the price speaks of: RFC 3339 or Unix seconds. Absent: the time of reading."""
     timeout: Timeout = pydantic.Field("5s", validate_default=True)
     """How long one attempt may take, 1s to 1m. Default 5s."""
 
@@ -141,13 +144,13 @@ class Source(base.Model):
 
 
 class Freshness(base.Model):
-    """How trust falls with age: full up to fresh, none from dead on, and evenly between."""
+    """How trust falls with age: full up to fresh, none from dead on, and in between first slowly, then fast."""
 
     rules: ClassVar = (
         base.Rule(
             rule=f"!self.fresh.matches('{text.DURATION_PATTERN}') || !self.dead.matches('{text.DURATION_PATTERN}') || "
-            "duration(self.fresh) <= duration(self.dead)",
-            message="fresh must not be longer than dead: first a price is fresh, later dead (by default at 60m)",
+            "duration(self.fresh) < duration(self.dead)",
+            message="fresh must be shorter than dead: first a price is fresh, later dead (by default at 60m)",
             field_path=".fresh",
         ),
     )
@@ -234,7 +237,7 @@ class PriceFeedStatus(base.Status):
 
     last_good: LastGood | None = None
     """The last value that was believed. Absent until there was one."""
-    last_attempt: str | None = None
+    last_error: str | None = None
     """What went wrong with the last reading, in short. Absent when it went well."""
     trust: str | None = None
     """Trust in the last good value, from 1 (fresh) to 0 (nothing may be moved because of it)."""

@@ -46,7 +46,7 @@ class RigSpec(base.Model):
     """What the rig shall do. Auto (default) leaves it to the plan; Mining, AI, Idle or Off keep it in that kind of
     mode, and the plan chooses only within it: which coin, which job."""
     maintenance: bool = False
-    """True keeps the plan away: whatever runs is stopped in good order and nothing new starts. Default false."""
+    """True keeps the plan away: the rig is left as it is and nothing new starts on it. Default false."""
     base_watts: Annotated[int, pydantic.Field(ge=0, le=5000)] = 80
     """Watts of the rig without its GPUs: board, processor, disk, fans. They cost in every mode but Off. Default 80."""
 
@@ -166,7 +166,7 @@ class DecisionStatus(base.Model):
     """What the move costs, US dollars, lost earnings included."""
     held_by: str | None = None
     """The budget or hold that kept a better mode from being taken."""
-    alternatives: Annotated[tuple[AlternativeStatus, ...], pydantic.Field(max_length=64)] = ()
+    alternatives: Annotated[tuple[AlternativeStatus, ...], pydantic.Field(max_length=128)] = ()
     """Every mode that was weighed, best first."""
 
 
@@ -209,7 +209,7 @@ class Rig(base.Resource):
             base.AGE,
         ),
     )
-    rules: ClassVar = (base.name_rule(most=63),)
+    rules: ClassVar = (base.name_rule(),)
 
     spec: RigSpec
     status: RigStatus = RigStatus()
