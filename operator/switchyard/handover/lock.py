@@ -96,6 +96,9 @@ def patch(node: model.Node, record: rec.Record) -> cmd.Patch | None:
 
 def release(node: model.Node) -> cmd.Patch | None:
     """One patch that gives a Node back as it was before Switchyard took it; None where nothing of ours is on it."""
+    if not any(key in node.labels for key in _LABELS) and not any(key in node.annotations for key in _ANNOTATIONS):
+        # Never claimed, or given back already: a taint of our name is then somebody's own fence.
+        return None
     kept = _kept(node)
     labels = _differing(node.labels, {key: kept["labels"].get(key) for key in _LABELS})
     annotations = _differing(node.annotations, dict.fromkeys(_ANNOTATIONS))
