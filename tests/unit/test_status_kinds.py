@@ -10,6 +10,13 @@ import pytest
 from hypothesis import strategies as st
 
 import sample_farm
+from switchyard.api import aijob as aijob_api
+from switchyard.api import base
+from switchyard.api import coin as coin_api
+from switchyard.api import gpupool as gpupool_api
+from switchyard.api import pricefeed as pricefeed_api
+from switchyard.api import rig as rig_api
+from switchyard.api import site as site_api
 from switchyard.cluster import commands, names
 from switchyard.fleet import model
 from switchyard.handover import reasons
@@ -89,6 +96,25 @@ def decision(*alternatives: request.Alternative, **over: Any) -> request.Decisio
     return request.Decision(**{**given, **over})
 
 
+def known_to(kind: type[base.Status], status: dict[str, Any]) -> dict[str, Any]:
+    """The status, once it is clear that the API server keeps all of it: what it prunes would be written for ever."""
+    kept = kind.model_validate(status).model_dump(by_alias=True, mode="json")
+    json.dumps(status)  # nothing but JSON may come out
+
+    def check(given: Any, taken: Any, path: str) -> None:
+        if isinstance(given, dict):
+            for key, value in given.items():
+                assert value is not None, f"{path}.{key} is null"
+                assert key in taken, f"{path}.{key} is no field of {kind.__name__}"
+                check(value, taken[key], f"{path}.{key}")
+        elif isinstance(given, list):
+            for place, value in enumerate(given):
+                check(value, taken[place], f"{path}[{place}]")
+
+    check(status, kept, "status")
+    return status
+
+
 def rig_status(of: model.Rig | None = None, **over: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "now": NOW,
@@ -97,9 +123,7 @@ def rig_status(of: model.Rig | None = None, **over: Any) -> dict[str, Any]:
         "record": record(),
         "decision": decision(),
     }
-    built = rig.status(of or sample_farm.rig("rig-0"), **{**given, **over})
-    json.dumps(built)  # nothing but JSON may come out
-    return built
+    return known_to(rig_api.RigStatus, rig.status(of or sample_farm.rig("rig-0"), **{**given, **over}))
 
 
 def condition(status: dict[str, Any], type_: str) -> tuple[str, str]:
@@ -161,7 +185,7 @@ def test_a_switch_shows_its_step_deadline_and_both_modes() -> None:
     assert condition(status, "Switching") == ("True", "Stopping")
     assert "2026-07-01T12:01:00Z" in message(status, "Switching")
     assert rig_status()["mode"] == {"desired": "Mining/kas", "observed": "Mining/kas"}
-    assert "deadline" not in rig_status()["step"]
+    assert "step" not in rig_status()
 
 
 def test_alternatives_stand_best_first_with_their_parts_as_decimals() -> None:
@@ -284,9 +308,7 @@ def pool_status(of: model.Pool | None = None, **over: Any) -> dict[str, Any]:
         "coins": ["kas", "rvn"],
         "contested": {},
     }
-    built = pool.status(of or sample_farm.pool(), **{**given, **over})
-    json.dumps(built)
-    return built
+    return known_to(gpupool_api.GPUPoolStatus, pool.status(of or sample_farm.pool(), **{**given, **over}))
 
 
 def test_a_pool_counts_its_rigs_and_what_they_earn_now() -> None:
@@ -357,6 +379,7 @@ def test_a_site_knows_whether_its_price_counts(
     tariff: model.Tariff, price: float | None, found: quotes.Quote | None, expected: tuple[str, str]
 ) -> None:
     status = site.status(sample_farm.site(tariff=tariff), now=NOW, rigs=3, rigs_gone=1, usd_per_kwh=price, quote=found)
+    known_to(site_api.SiteStatus, status)
     assert condition(status, "PriceTrusted") == expected
     assert condition(status, "Ready")[0] == expected[0]
     assert ("usdPerKilowattHour" in status) == (price is not None)
@@ -384,7 +407,7 @@ def coin_status(of: model.Coin | None = None, **over: Any) -> dict[str, Any]:
         "secrets": frozenset({"wallet"}),
         "miners_namespace": "switchyard-miners",
     }
-    return coin.status(of or sample_farm.coin("kas"), **{**given, **over})
+    return known_to(coin_api.CoinStatus, coin.status(of or sample_farm.coin("kas"), **{**given, **over}))
 
 
 @pytest.mark.parametrize(
@@ -424,7 +447,7 @@ def test_what_keeps_a_coin_from_being_mined(over: dict[str, Any], type_: str, re
 
 def feed_status(state: feeds.FeedState | None, **over: Any) -> dict[str, Any]:
     of = model.Feed(name="ercot", uid="u", generation=1, spec={"quantity": "ElectricityPrice"}, status={})
-    return feed.status(of, now=NOW, state=state, **over)
+    return known_to(pricefeed_api.PriceFeedStatus, feed.status(of, now=NOW, state=state, **over))
 
 
 def state(trust: float | None, reason: str = "", message: str = "") -> feeds.FeedState:
@@ -496,7 +519,7 @@ PREEMPTION = request.Preemption(job="tenant/train", reason="Outbid", message="a 
 
 def after(of: model.Job, status: dict[str, Any]) -> model.Job:
     """The job as the fleet would read it from this status."""
-    json.dumps(status)
+    known_to(aijob_api.AIJobStatus, status)
     admitted, preempted = conditions.holds(status, "Admitted"), conditions.holds(status, "Preempted")
     where = model.JobState.PENDING if not admitted else model.JobState.ADMITTED
     if admitted and preempted:
@@ -579,21 +602,46 @@ def test_a_preempted_job_keeps_its_rigs_until_its_pods_are_gone_and_then_waits_a
     assert one.state is model.JobState.PENDING
     assert condition(dict(one.status), "Admitted") == ("False", "Preempted")
     assert not {"placement", "claim", "admittedAt", "startedAt", "jobName"} & one.status.keys()
-    assert (one.preemptions, one.attempts, one.status["progress"]) == (1, 0, "0.40")
+    assert (one.preemptions, one.attempts, one.status["progress"]) == (1, 1, "0.40")
     # While it waits it may still be read why it was stopped.
     waiting = job.refused(one, request.JobRefusal(job=one.key, reason="NotEnoughRigs", message="1 short"), NOW)
     assert condition(waiting, "Preempted") == ("True", "Outbid")
     one = after(one, job.admitted(one, ADMISSION, NOW + minutes(9)))
     assert one.state is model.JobState.ADMITTED
+    assert (one.preemptions, one.attempts) == (1, 2)
     assert condition(dict(one.status), "Preempted") == ("False", "Admitted")
 
 
-def test_a_broken_gang_counts_as_an_attempt_not_as_a_preemption() -> None:
+def test_a_broken_gang_waits_again_and_that_is_no_preemption() -> None:
     one = admitted_job()
     one = after(one, job.stopped(one, [], NOW, reason="NodeGone", message="rig-0 is gone", broken=True))
     assert one.state is model.JobState.PENDING
     assert condition(dict(one.status), "Admitted") == ("False", "NodeGone")
     assert (one.preemptions, one.attempts) == (0, 1)
+
+
+def test_what_is_told_twice_counts_once() -> None:
+    """The loop looks at a gang as often as anything near it changes, and says each time what it sees."""
+    one = admitted_job()
+    one = after(one, job.preempting(one, PREEMPTION, NOW))
+    one = after(one, job.stopped(one, [], NOW))
+    for again in (
+        job.stopped(one, [], NOW + minutes(1)),
+        job.preempting(one, PREEMPTION, NOW + minutes(1)),
+        job.running(one, [], NOW + minutes(1), started=True),
+    ):
+        assert again == one.status
+    one = after(one, job.admitted(one, ADMISSION, NOW))
+    one = after(one, job.finished(one, [], NOW, succeeded=False, message="exit 1"))
+    late = NOW + minutes(30)
+    refusal = request.JobRefusal(job=one.key, reason="BidTooLow", message="short")
+    for again in (
+        job.finished(one, [], late, succeeded=False, message="exit 1"),
+        job.refused(one, refusal, late),
+        job.stopped(one, [], late),
+        job.running(one, [], late, started=True),
+    ):
+        assert again == one.status
 
 
 def test_a_job_without_a_price_is_quoted_nothing() -> None:

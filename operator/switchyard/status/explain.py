@@ -48,7 +48,7 @@ def rig(body: Mapping[str, Any], *, now: datetime.datetime, feeds: Sequence[Mapp
     name, spec, status = body["metadata"]["name"], body.get("spec", {}), body.get("status") or {}
     decision = status.get("decision") or {}
     mode, step = status.get("mode") or {}, status.get("step") or {}
-    facts = [("Now", _doing(mode, step, now=now))]
+    facts = [("Now", _doing(status, now=now))]
     if mode and mode.get("observed") == "Switching":
         facts.append(("Step", _step(step, now=now)))
     if spec.get("pin", "Auto") != "Auto":
@@ -95,8 +95,8 @@ def aijob(body: Mapping[str, Any], *, now: datetime.datetime) -> Explanation:
         facts.append(("Progress", f"{float(status['progress']):.0%}"))
     if "lastCheckpoint" in status:
         facts.append(("Checkpoint", wording.when(status["lastCheckpoint"], now=now)))
-    lost = [(status.get("preemptions", 0), "preemption"), (status.get("attempts", 0), "failed attempt")]
-    counted = [wording.count(int(number), what) for number, what in lost if number]
+    behind = [(status.get("attempts", 0), "start"), (status.get("preemptions", 0), "preemption")]
+    counted = [wording.count(int(number), what) for number, what in behind if number]
     if counted:
         facts.append(("Behind it", ", ".join(counted)))
     return Explanation(
@@ -180,13 +180,15 @@ def _headline(name: str, mode: Mapping[str, Any], decision: Mapping[str, Any]) -
     return f"{name} {_says(observed)}"
 
 
-def _doing(mode: Mapping[str, Any], step: Mapping[str, Any], *, now: datetime.datetime) -> str:
+def _doing(status: Mapping[str, Any], *, now: datetime.datetime) -> str:
+    mode = status.get("mode") or {}
     if not mode:
         return "not held by Switchyard"
     observed = mode.get("observed", "")
     if observed == "Switching":
         return f"switching to {mode.get('desired')}"
-    return f"{observed} since {wording.when(step.get('since'), now=now)}"
+    since = conditions.by_type(status).get("Switching", {}).get("lastTransitionTime")
+    return f"{observed} since {wording.when(since, now=now)}"
 
 
 def _step(step: Mapping[str, Any], *, now: datetime.datetime) -> str:

@@ -1,5 +1,7 @@
 """An AIJob's status. Each function takes the status as it stands on from one event, and returns it whole.
 
+An event that finds the job elsewhere (it is over, or has no rigs to lose) changes nothing: told twice is told once.
+
 What the job may do next is read back from these conditions: it waits unless Admitted is True; it is being stopped while
 Admitted and Preempted are both True; it is over when Finished is True.
 """
@@ -21,8 +23,8 @@ _WAITING: Final = "Waiting"
 
 def first_seen(job: model.Job, now: datetime.datetime) -> dict[str, Any]:
     """Every condition set, where some are not; else the status as it stands, for the generation it now has."""
-    findings = [] if "Finished" in conditions.by_type(job.status) else [_not_finished()]
-    return _status(job, findings, now=now)
+    known = "Finished" in conditions.by_type(job.status)
+    return _status(job, [] if known else [_not_finished()], now=now)
 
 
 def admitted(job: model.Job, admission: request.Admission, now: datetime.datetime) -> dict[str, Any]:
@@ -42,12 +44,15 @@ def admitted(job: model.Job, admission: request.Admission, now: datetime.datetim
         placement=[{"rig": entry.rig, "replicas": entry.replicas} for entry in admission.placement],
         reservePriceUsdPerGpuHour=figures.usd(reserve),
         claim=job.uid,
+        attempts=job.attempts + 1,
         admittedAt=conditions.moment(now),
     )
 
 
 def refused(job: model.Job, refusal: request.JobRefusal, now: datetime.datetime) -> dict[str, Any]:
     """The job waits, and this is what for."""
+    if conditions.holds(job.status, "Finished"):
+        return _status(job, [], now=now)
     reserve = refusal.reserve_usd_per_gpu_hour
     if reserve is not None:
         quoted = _quoted(job, reserve)
@@ -73,6 +78,8 @@ def refused(job: model.Job, refusal: request.JobRefusal, now: datetime.datetime)
 
 def preempting(job: model.Job, preemption: request.Preemption, now: datetime.datetime) -> dict[str, Any]:
     """The job is told to save and stop. It keeps its rigs until its Pods are gone."""
+    if not _admitted(job):
+        return _status(job, [], now=now)
     return _status(job, [conditions.true("Preempted", preemption.reason, preemption.message)], now=now)
 
 
@@ -87,6 +94,8 @@ def running(
     job_name: str = "",
 ) -> dict[str, Any]:
     """The job has its rigs, and its Pods run (`started`) or are on their way."""
+    if not _admitted(job):
+        return _status(job, [], now=now)
     if started:
         finding = conditions.true("Running", reason or "AllPodsRun", message or "Every replica runs.")
     else:
@@ -116,8 +125,10 @@ def stopped(
         now: farm time.
         reason: why; by default what it was preempted for.
         message: the same for people.
-        broken: it was not told to stop, but lost a part of itself: that counts as a failed attempt.
+        broken: it was not told to stop, but lost a part of itself.
     """
+    if not _admitted(job):
+        return _status(job, [], now=now)
     preempted = conditions.holds(job.status, "Preempted")
     why = conditions.by_type(job.status).get("Preempted", {}) if preempted else {}
     text = message or why.get("message", "")
@@ -127,9 +138,7 @@ def stopped(
         conditions.false("Running", _WAITING, "It waits to be admitted again."),
     ]
     counts: dict[str, Any] = {}
-    if broken:
-        counts["attempts"] = job.attempts + 1
-    elif preempted:
+    if preempted:
         counts["preemptions"] = job.preemptions + 1
     return _status(
         job,
@@ -145,6 +154,8 @@ def finished(
     job: model.Job, pods: Iterable[model.Pod], now: datetime.datetime, *, succeeded: bool, message: str = ""
 ) -> dict[str, Any]:
     """The job is over, for good. Its rigs are free; when it ran stays."""
+    if conditions.holds(job.status, "Finished"):
+        return _status(job, [], now=now)
     reason = "Succeeded" if succeeded else "Failed"
     words = message or ("It has done its work." if succeeded else "It failed.")
     fields = _seen(pods)
@@ -162,6 +173,10 @@ def finished(
         finishedAt=conditions.moment(now),
         **fields,
     )
+
+
+def _admitted(job: model.Job) -> bool:
+    return conditions.holds(job.status, "Admitted") and not conditions.holds(job.status, "Finished")
 
 
 def _status(

@@ -60,7 +60,8 @@ def status(
         built["pool"] = pool.name
     if record is not None:
         built["mode"] = {"desired": str(record.mode), "observed": str(record.mode) if record.settled else "Switching"}
-        built["step"] = _step(record)
+        if not record.settled:
+            built["step"] = _step(record)
     if decision is not None:
         built["decision"] = _decision(decision, record=record, now=now)
     elif unvalued is None and "decision" in rig.status:
