@@ -620,6 +620,16 @@ def test_a_broken_gang_waits_again_and_that_is_no_preemption() -> None:
     assert (one.preemptions, one.attempts) == (0, 1)
 
 
+def test_a_gang_stopped_because_it_broke_says_so_and_counts_as_no_preemption() -> None:
+    lost = request.Preemption(job="tenant/train", reason="GangBroken", message="rig-0 is gone", targets={})
+    one = admitted_job()
+    one = after(one, job.preempting(one, lost, NOW))
+    one = after(one, job.stopped(one, [], NOW, broken=True))
+    assert condition(dict(one.status), "Admitted") == ("False", "GangBroken")
+    assert message(dict(one.status), "Admitted") == "rig-0 is gone"
+    assert (one.preemptions, one.attempts) == (0, 1)
+
+
 def test_what_is_told_twice_counts_once() -> None:
     """The loop looks at a gang as often as anything near it changes, and says each time what it sees."""
     one = admitted_job()

@@ -125,20 +125,20 @@ def stopped(
         now: farm time.
         reason: why; by default what it was preempted for.
         message: the same for people.
-        broken: it was not told to stop, but lost a part of itself.
+        broken: it was stopped because it lost a part of itself: no preemption, nobody outbid it.
     """
     if not _admitted(job):
         return _status(job, [], now=now)
     preempted = conditions.holds(job.status, "Preempted")
     why = conditions.by_type(job.status).get("Preempted", {}) if preempted else {}
     text = message or why.get("message", "")
-    admitted_reason = "Preempted" if preempted and not broken else (reason or "Stopped")
+    admitted_reason = "Preempted" if preempted and not broken else reason or why.get("reason") or "Stopped"
     findings = [
         conditions.false("Admitted", admitted_reason, text),
         conditions.false("Running", _WAITING, "It waits to be admitted again."),
     ]
     counts: dict[str, Any] = {}
-    if preempted:
+    if preempted and not broken:
         counts["preemptions"] = job.preemptions + 1
     return _status(
         job,
