@@ -429,6 +429,37 @@ async def test_no_failure_moves_the_value_and_recovery_counts_within_an_interval
     assert "secret" not in caplog.text.replace("GET /price?key=secret", "")
 
 
+async def test_an_older_value_is_ignored_unless_the_source_is_another(
+    service: tuple[Service, str], found: feeds.Feeds, clock: Clock
+) -> None:
+    served, url = service
+
+    def says(usd: float, *, minutes_ago: int) -> None:
+        at = START - datetime.timedelta(minutes=minutes_ago)
+        served.body = json.dumps({"usd": usd, "at": at.isoformat()})
+
+    def spec(**changes: Any) -> dict[str, Any]:
+        http = {"url": url, "pointer": "/usd", "timePointer": "/at", **changes}
+        return fixed(source={"http": http})
+
+    says(40, minutes_ago=5)
+    found.set("power", spec(), START)
+    await until(lambda: state(found).value == 40)
+    says(50, minutes_ago=6)
+    await clock.move(minutes=1)
+    await until(lambda: state(found).reason == "OutOfOrder")
+    assert good(found).value == 0.04
+    # The same source, asked more often: its values are still to come in order.
+    served.asked.clear()
+    found.set("power", {**spec(), "interval": "30s"}, START)
+    await served.asked.wait()
+    await asyncio.sleep(0.2)
+    assert (state(found).reason, state(found).value) == ("OutOfOrder", 40)
+    found.set("power", spec(timeout="4s"), START)
+    await until(lambda: state(found).reason == "")
+    assert (state(found).value, good(found).as_of) == (50, START - datetime.timedelta(minutes=6))
+
+
 async def test_negative_revenue_is_refused(service: tuple[Service, str]) -> None:
     served, url = service
     served.body = "-0.5"
