@@ -5,9 +5,17 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Mapping
+from typing import Final
 
 from switchyard.fleet import model
 from switchyard.valuation import values
+
+HELD_MAINTENANCE: Final = "Maintenance"
+HELD_NODE_GONE: Final = "NodeGone"
+HELD_NODE_NOT_READY: Final = "NodeNotReady"
+HELD_NO_TRUSTED_PRICE: Final = "NoTrustedPrice"
+HELD_BACKING_OFF: Final = "BackingOff"
+"""Reasons in `RigView.held`; beside them those of `Valuation.unvalued`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,9 @@ class RigView:
         switching: a hand-over is running: no new move may start.
         held: "" or why the plan must leave it alone (maintenance, node gone, no trusted price): CamelCase reason.
         pin: a person's word; the plan only chooses within it.
+        held_message: the hold, for people.
+        enforced: False in a pool that only recommends: moves are planned, but no customer's job is sent there.
+        barred: targets that failed here, and until when they are not tried again.
     """
 
     name: str
@@ -33,6 +44,9 @@ class RigView:
     switching: bool
     held: str = ""
     pin: model.Pin = model.Pin.AUTO
+    held_message: str = ""
+    enforced: bool = True
+    barred: Mapping[model.Mode, datetime.datetime] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +62,8 @@ class Budget:
 class Memory:
     """What the policy carries from tick to tick: the work function w($) per rig and mode, and when it was last fed.
 
-    It is written to each rig's status with the decision and read back after a restart.
+    It is written to each rig's status with the decision and read back after a restart. A rig at AI work has one entry
+    only, its job's mode: the rig's share of what the gang has forgone by staying (see `switchyard.planning.gangs`).
     """
 
     work_usd: Mapping[str, Mapping[model.Mode, float]] = dataclasses.field(default_factory=dict)
@@ -74,13 +89,18 @@ class PlanRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One rig to another mode (never into AI: that is an Admission; out of AI only as part of a Preemption)."""
+    """One rig to another mode (never into AI: that is an Admission; out of a running gang only with a Preemption).
+
+    `reason`: BetterMode, FirstChoice, WorkDone, and, whatever they cost, Pinned and ModeGone. `cost_usd` is the whole
+    cost: wear and lost work, and what the seconds are worth on this rig.
+    """
 
     rig: str
     to: model.Mode
     reason: str
     gain_usd_per_hour: float
     cost: values.SwitchCost
+    cost_usd: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +141,10 @@ class Preemption:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """One mode a rig could be in, as a person wants to see it. `worth` or `refusal`, never both."""
+    """One mode a rig could be in, as a person wants to see it. `worth` or `refusal`, never both.
+
+    `cost_usd` is the whole cost of moving there, the value of the lost seconds included.
+    """
 
     mode: model.Mode
     worth: values.Worth | None
@@ -129,6 +152,7 @@ class Alternative:
     cost: values.SwitchCost | None
     regret_usd: float | None
     lacks: str
+    cost_usd: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

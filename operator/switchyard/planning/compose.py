@@ -1,0 +1,129 @@
+"""From the farm and its valuation to a PlanRequest; and the policy's memory back from the rigs' statuses."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from switchyard.fleet import model
+from switchyard.handover import reasons, records
+from switchyard.handover import record as rec
+from switchyard.planning import budgets
+from switchyard.planning import request as planning
+from switchyard.valuation import values
+
+Costs = Mapping[tuple[str, model.Mode, model.Mode], values.SwitchCost]
+
+
+def request(
+    farm: model.Farm,
+    valuation: values.Valuation,
+    costs: Costs,
+    memory: planning.Memory,
+    now: datetime.datetime,
+) -> planning.PlanRequest:
+    """Everything a plan depends on at `now`."""
+    views = tuple(_view(farm, valuation, rig, now) for _, rig in sorted(farm.rigs.items()))
+    return planning.PlanRequest(
+        now=now,
+        rigs=views,
+        classes=valuation.classes,
+        costs=costs,
+        jobs=tuple(job for _, job in sorted(farm.jobs.items()) if job.state is not model.JobState.FINISHED),
+        budgets=_budgets(farm, views),
+        memory=memory,
+    )
+
+
+def recall(farm: model.Farm) -> planning.Memory:
+    """The memory as the rigs' statuses hold it, after a restart.
+
+    Nobody knows what the time in between has cost, so the first tick is empty.
+    """
+    found = {name: _recalled(rig.status) for name, rig in farm.rigs.items()}
+    return planning.Memory(work_usd={name: work for name, work in found.items() if work}, at=None)
+
+
+def _recalled(status: Mapping[str, Any]) -> dict[model.Mode, float]:
+    decision = status.get("decision")
+    listed = decision.get("alternatives") if isinstance(decision, Mapping) else None
+    work: dict[model.Mode, float] = {}
+    for entry in listed or ():
+        try:
+            work[model.Mode.parse(entry["mode"])] = max(0.0, float(entry["regretUsd"]))
+        except (KeyError, TypeError, ValueError):
+            # No regret is told of refused modes. One that cannot be read is one that is not remembered.
+            continue
+    return work
+
+
+def _view(farm: model.Farm, valuation: values.Valuation, rig: model.Rig, now: datetime.datetime) -> planning.RigView:
+    node = farm.nodes.get(rig.node_name)
+    record = records.read(node) if node is not None else None
+    pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
+    mode = record.mode if record is not None else model.IDLE
+    held, message = _held(valuation, rig, node, record, now)
+    barred: dict[model.Mode, datetime.datetime] = {}
+    if record is not None and record.retry_at is not None and _waits(record, now) and record.origin != mode:
+        barred[record.origin] = record.retry_at
+    return planning.RigView(
+        name=rig.name,
+        class_key=valuation.class_of.get(rig.name, ""),
+        pool=pool.name if pool is not None else "",
+        mode=mode,
+        since=record.since if record is not None else now,
+        switching=record is not None and not record.settled,
+        held=held,
+        pin=rig.pin,
+        held_message=message,
+        enforced=pool is not None and pool.enforce,
+        barred=barred,
+    )
+
+
+def _held(
+    valuation: values.Valuation,
+    rig: model.Rig,
+    node: model.Node | None,
+    record: rec.Record | None,
+    now: datetime.datetime,
+) -> tuple[str, str]:
+    """Why the plan must leave a rig alone, or two empty texts."""
+    if rig.maintenance:
+        return planning.HELD_MAINTENANCE, "the rig is under maintenance"
+    if node is None:
+        return planning.HELD_NODE_GONE, f"there is no Node {rig.node_name}"
+    unvalued = valuation.unvalued.get(rig.name)
+    if unvalued is not None:
+        return unvalued.reason, unvalued.lacks
+    powered_down = record is not None and record.settled and record.mode == model.OFF
+    if not node.ready and not powered_down:
+        return planning.HELD_NODE_NOT_READY, f"Node {rig.node_name} is not ready"
+    value = valuation.classes[valuation.class_of[rig.name]]
+    if value.usd_per_kwh is None:
+        lacks = next(
+            (each.lacks for each in value.refusals.values() if each.reason == planning.HELD_NO_TRUSTED_PRICE), ""
+        )
+        return planning.HELD_NO_TRUSTED_PRICE, lacks or "no trusted price of power"
+    if record is not None and _waits(record, now) and record.reason not in reasons.TARGET_FAULTS:
+        return planning.HELD_BACKING_OFF, f"{record.reason}: the last hand-over went back, attempt {record.attempt}"
+    return "", ""
+
+
+def _waits(record: rec.Record, now: datetime.datetime) -> bool:
+    """Whether the wait after a failed hand-over still runs."""
+    return record.settled and record.retry_at is not None and now < record.retry_at
+
+
+def _budgets(farm: model.Farm, views: tuple[planning.RigView, ...]) -> Mapping[str, planning.Budget]:
+    rigs = budgets.counted([view.pool for view in views])
+    switching = budgets.counted([view.pool for view in views if view.switching])
+    return {
+        name: planning.Budget(
+            pool=name,
+            limit=budgets.limit(pool.max_switching, rigs.get(name, 0)),
+            used=switching.get(name, 0),
+        )
+        for name, pool in farm.pools.items()
+    }

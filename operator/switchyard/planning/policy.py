@@ -1,0 +1,133 @@
+"""`plan(PlanRequest) -> PlanReply`: people's words, gangs at work, waiting jobs, single rigs, in this order.
+
+Each stage takes rigs and hand-overs from what the one before has left. The reply depends on nothing but the request,
+and not on the order of anything in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from switchyard.fleet import model
+from switchyard.planning import admission, budgets, choice, explain, gangs, standing
+from switchyard.planning import request as planning
+
+_FORCED = ("Pinned", "ModeGone", "WorkDone")
+"""Moves that come before those that are made for money alone: the rig is where it must not or need not be."""
+
+
+def plan(request: planning.PlanRequest) -> planning.PlanReply:
+    """Where every rig goes, which job is admitted and which has to wait, and why."""
+    desk = standing.Desk(request)
+    purse = budgets.Purse(request.budgets)
+
+    preemptions = list(gangs.stopped_by_people(desk))
+    stopped = {preemption.job for preemption in preemptions}
+    for preemption in preemptions:
+        for rig in preemption.targets:
+            purse.take(desk.views[rig].pool)
+    working = {key: gang for key, gang in gangs.weigh(desk).items() if key not in stopped}
+    preemptions += gangs.stopped_by_price(desk, working, purse)
+    stopped = {preemption.job for preemption in preemptions}
+
+    admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse)
+    preemptions += admitted.preemptions
+    away = {rig: preemption for preemption in preemptions for rig in preemption.targets}
+
+    choices = _choices(desk, set(admitted.taken) | set(away))
+    moves, held = _moves(desk, choices, purse)
+
+    told = explain.Told(
+        desk=desk,
+        choices=choices,
+        moves=moves,
+        held=held,
+        taken=admitted.taken,
+        away=away,
+        working=working,
+        refusals={refusal.job: refusal for refusal in admitted.refusals},
+    )
+    return planning.PlanReply(
+        moves=tuple(sorted(moves.values(), key=lambda move: move.rig)),
+        admissions=tuple(admitted.admissions),
+        refusals=tuple(admitted.refusals),
+        preemptions=tuple(preemptions),
+        reserve_usd_per_gpu_hour=_reserves(desk),
+        decisions=told.decisions(),
+        memory=_memory(desk, working, {each.job for each in preemptions}, choices, moves),
+    )
+
+
+def _choices(desk: standing.Desk, elsewhere: set[str]) -> Mapping[str, choice.Choice]:
+    """The choices of rigs that no gang has, keeps or gets."""
+    chooser = choice.Chooser(desk)
+    return {
+        name: chooser.choose(view)
+        for name, view in desk.views.items()
+        if not view.held
+        and view.class_key in desk.request.classes
+        and name not in elsewhere
+        and name not in desk.gang_of
+    }
+
+
+def _moves(
+    desk: standing.Desk, choices: Mapping[str, choice.Choice], purse: budgets.Purse
+) -> tuple[dict[str, planning.Move], dict[str, str]]:
+    """The moves that the budgets allow, the greatest gains first, and by rig what holds the others back."""
+    wanted = [(name, found) for name, found in choices.items() if found.target is not None]
+    wanted.sort(key=lambda pair: (pair[1].reason not in _FORCED, -pair[1].gain, pair[0]))
+    moves: dict[str, planning.Move] = {}
+    held: dict[str, str] = {}
+    for name, found in wanted:
+        view = desk.views[name]
+        refusal = purse.refusal(view.pool)
+        if refusal or found.target is None:
+            held[name] = refusal
+            continue
+        purse.take(view.pool)
+        moves[name] = planning.Move(
+            rig=name,
+            to=found.target,
+            reason=found.reason,
+            gain_usd_per_hour=found.gain,
+            cost=desk.cost(view.class_key, view.mode, found.target) or standing.NO_MOVE,
+            cost_usd=found.usd,
+        )
+    return moves, held
+
+
+def _memory(
+    desk: standing.Desk,
+    working: Mapping[str, gangs.Gang],
+    stopped: set[str],
+    choices: Mapping[str, choice.Choice],
+    moves: Mapping[str, planning.Move],
+) -> planning.Memory:
+    """What to remember: of rigs that could not be looked at, what was remembered before."""
+    before = desk.request.memory.work_usd
+    work = {name: before[name] for name in desk.views if name in before and name not in choices}
+    for job in stopped:
+        for placement in desk.jobs[job].placement:
+            work.pop(placement.rig, None)
+    kept = {key: gang for key, gang in working.items() if key not in stopped}
+    work.update({rig: {mode: usd} for rig, (mode, usd) in gangs.shares(kept).items()})
+    for name, found in choices.items():
+        known = found.moved if name in moves else found.work
+        if known:
+            work[name] = known
+    return planning.Memory(work_usd=work, at=desk.now)
+
+
+def _reserves(desk: standing.Desk) -> Mapping[str, float]:
+    """By class: what a GPU-hour must fetch on its cheapest rig, with all GPUs at work and no move counted, $."""
+    found: dict[str, float] = {}
+    for view in desk.views.values():
+        value = desk.request.classes.get(view.class_key)
+        if value is None or value.usd_per_kwh is None or view.mode.kind is model.ModeKind.AI:
+            continue
+        _, forgone = admission.alternative(desk.standing(view.class_key, view.mode), view.pin)
+        power = value.ai_watts * value.usd_per_watt_hour
+        price = (forgone + power) / max(1, len(value.rig_class.hardware.gpus))
+        found[view.class_key] = min(price, found.get(view.class_key, price))
+    return found
