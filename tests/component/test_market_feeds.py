@@ -220,7 +220,7 @@ async def test_a_removed_feed_is_forgotten_and_no_longer_asked(found: feeds.Feed
             {"source": {"file": {"path": "/x", "format": "CSV", "replay": {"start": "2026-03-01T00:00:00"}}}},
             "source.file.replay.start needs a time zone",
         ),
-        ({"source": {"http": {"url": "http://x?secret"}}}, "source.http.pointer: Field required"),
+        ({"source": {"http": {"url": "http://x?secret", "pointer": "/", "timeout": "soon"}}}, "source.http.timeout: "),
     ],
 )
 async def test_a_spec_that_makes_no_sense_is_a_state_of_its_own(

@@ -76,7 +76,7 @@ def _source(
                 session=session,
                 url=web.url,
                 pointer=web.pointer,
-                time_pointer=web.time_pointer or "",
+                time_pointer=web.time_pointer,
                 timeout_seconds=web.timeout,
             )
         case pricefeed.Source(static=None, file=None, http=None, prometheus=pricefeed.PrometheusSource() as asked):
@@ -99,19 +99,11 @@ def _file(given: pricefeed.FileSource, *, created: datetime.datetime, folder: Pa
             time_column=given.time_column,
             value_column=given.value_column,
             where=given.where,
-            zone=_zone(given.time_zone) if given.time_zone else None,
+            zone=zoneinfo.ZoneInfo(given.time_zone) if given.time_zone else None,
         ),
         replay=replay,
         folder=folder,
     )
-
-
-def _zone(name: str) -> zoneinfo.ZoneInfo:
-    try:
-        return zoneinfo.ZoneInfo(name)
-    # Besides its own error it lets through those of looking for a file of that name.
-    except (zoneinfo.ZoneInfoNotFoundError, OSError, ValueError):
-        raise ValueError(f"source.file.timeZone: there is no time zone {name!r}") from None
 
 
 def _explain(problem: pydantic.ValidationError) -> str:

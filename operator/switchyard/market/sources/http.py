@@ -19,14 +19,14 @@ class Http:
         session: to ask with.
         url: http or https.
         pointer: where the value is.
-        time_pointer: where its time is (ISO 8601 with a zone, or Unix seconds); "" takes the moment of asking.
+        time_pointer: where its time is (ISO 8601 with a zone, or Unix seconds); None takes the moment of asking.
         timeout_seconds: for one attempt, in the machine's own time.
     """
 
     session: aiohttp.ClientSession
     url: str
     pointer: str
-    time_pointer: str = ""
+    time_pointer: str | None = None
     timeout_seconds: float = 5.0
 
     async def read(self, *, now: datetime.datetime) -> cleaning.Reading:
@@ -37,11 +37,11 @@ class Http:
         name = web.redact(self.url)
         try:
             value = pointer.resolve(answer.document, self.pointer)
-            raw = pointer.resolve(answer.document, self.time_pointer) if self.time_pointer else None
+            raw = pointer.resolve(answer.document, self.time_pointer) if self.time_pointer is not None else None
         except (LookupError, ValueError) as problem:
             return cleaning.Reading.failed("PointerMissing", f"{name}: {problem.args[0]}")
         as_of = now
-        if self.time_pointer:
+        if self.time_pointer is not None:
             try:
                 as_of = moments.parse(raw)
             except ValueError as problem:
