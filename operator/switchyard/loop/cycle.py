@@ -371,6 +371,9 @@ class Cycle:
             move = (moves or {}).get(command.ref) if isinstance(command, cmd.Patch) else None
             if move is not None and result.outcome is cmd.Outcome.DONE:
                 news += self._reports.switch(self._farm, move.rig, before=move.before, after=move.after, now=now)
+            if result.outcome is cmd.Outcome.CONFLICT:
+                # Somebody was quicker: look again with what they wrote.
+                self.changes.note(command.ref.plural, _key(command.ref))
             if result.outcome in (cmd.Outcome.INVALID, cmd.Outcome.FAILED):
                 _LOG.warning("%s %s: %s", command.ref, result.outcome.value, result.message)
         if news:
@@ -391,3 +394,7 @@ def _targets(farm: model.Farm, reply: planning.PlanReply) -> dict[str, _Target]:
 def _claimed(farm: model.Farm, rig: str, job: model.Job) -> bool:
     node = farm.nodes.get(farm.rigs[rig].node_name)
     return node is not None and node.labels.get(names.LABEL_CLAIM) == job.uid
+
+
+def _key(ref: cmd.Ref) -> str:
+    return f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name

@@ -101,6 +101,7 @@ class Reports:
     ) -> list[cmd.Command]:
         """What became of a gang, on its AIJob."""
         pods = list(_pods(farm, job))
+        told: cmd.Emit | None = None
         verdict, kinds = advance.verdict, gangs.VerdictKind
         match verdict.kind:
             case kinds.WAITING | kinds.STOPPING:
@@ -127,7 +128,6 @@ class Reports:
             case kinds.STOPPED:
                 why = conditions.by_type(job.status).get("Preempted", {}).get("reason")
                 status = job_status.stopped(job, pods, now, reason=verdict.reason, broken=why == GANG_BROKEN)
-                told = None
             case kinds.SUCCEEDED | kinds.FAILED:
                 succeeded = verdict.kind is kinds.SUCCEEDED
                 status = job_status.finished(job, pods, now, succeeded=succeeded, message=verdict.message)
