@@ -145,8 +145,9 @@ def _without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
 def _property(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     built = _structural(node, definitions)
     if "default" in built and built.get("type") == "object":
-        # The defaults of its fields are filled in one by one.
-        built["default"] = {}
+        # Spelled out from its fields: the API server holds a default against the object's rules before it fills it in.
+        fields = built.get("properties", {})
+        built["default"] = {name: child["default"] for name, child in fields.items() if "default" in child}
     return built
 
 

@@ -116,7 +116,7 @@ _SCHEMA: Final[dict[str, Any]] = {
                     base.RULES: [
                         base.Rule(
                             rule="self == 'Never'",
-                            message="must be Never or absent: a gang is started anew as a whole, not container by container",
+                            message="must be Never or absent: a gang is started anew as a whole",
                         ).as_schema()
                     ],
                 },
