@@ -183,6 +183,9 @@ def test_a_switch_shows_its_step_deadline_and_both_modes() -> None:
         "message": "admitted with its gang",
     }
     assert condition(status, "Switching") == ("True", "Stopping")
+    # When the switch really began, however late it was first written down.
+    assert conditions.by_type(status)["Switching"]["lastTransitionTime"] == "2026-07-01T11:58:00Z"
+    assert conditions.by_type(rig_status())["Switching"]["lastTransitionTime"] == "2026-07-01T11:00:00Z"
     assert "2026-07-01T12:01:00Z" in message(status, "Switching")
     assert rig_status()["mode"] == {"desired": "Mining/kas", "observed": "Mining/kas"}
     assert "step" not in rig_status()

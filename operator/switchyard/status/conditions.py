@@ -16,12 +16,16 @@ _LONGEST = 1024
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """What holds now: `reason` is one CamelCase word for programs, `message` tells people, with the numbers."""
+    """What holds now: `reason` is one CamelCase word for programs, `message` tells people, with the numbers.
+
+    `since` is when it came to hold, where that is known better than by when it was first seen.
+    """
 
     type: str
     status: str
     reason: str
     message: str = ""
+    since: datetime.datetime | None = None
 
 
 def true(type_: str, reason: str, message: str = "") -> Finding:
@@ -78,7 +82,7 @@ def merge(
                 "status": finding.status,
                 "reason": finding.reason,
                 "message": _cut(finding.message),
-                "lastTransitionTime": since or moment(now),
+                "lastTransitionTime": since or moment(finding.since or now),
                 "observedGeneration": generation,
             }
         )

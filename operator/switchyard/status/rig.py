@@ -117,12 +117,12 @@ def _switching(record: records.Record | None) -> list[conditions.Finding]:
     if record is None:
         return [conditions.false("Switching", "NotHeld", "Nobody holds the Node.")]
     if record.settled:
-        return [conditions.false("Switching", "Settled", f"In {record.mode}.")]
+        return [conditions.Finding("Switching", conditions.FALSE, "Settled", f"In {record.mode}.", record.since)]
     until = f", at most until {conditions.moment(record.deadline)}" if record.deadline else ""
     message = f"{record.origin} -> {record.mode}: {record.step} since {conditions.moment(record.since)}{until}."
     if record.message:
         message += f" {record.message}"
-    return [conditions.true("Switching", record.step.value, message)]
+    return [conditions.Finding("Switching", conditions.TRUE, record.step.value, message, record.started)]
 
 
 def _decided(
