@@ -1,7 +1,7 @@
 """The command line: `switchyard COMMAND`. Installed as `kubectl-switchyard` it is a plugin of kubectl as well.
 
-A command is a module of this room with `add_arguments(parser)` and `run(arguments)`, which gives the exit code. Only the
-one that was asked for is imported, so that help comes at once.
+A command is a module of this room with `add_arguments(parser)` and `run(arguments)`, which gives the exit code. Only
+the one that was asked for is imported, so that help comes at once.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ async def _not_found(reader: Reader, target: Target) -> TellableError:
     words = f"{target.kind} {sought} not found."
     if not names:
         return TellableError(f"{words} There is none of that kind.")
-    near = difflib.get_close_matches(sought, names, n=3)
+    near = difflib.get_close_matches(sought, names, n=2, cutoff=0.85)
     if near:
         words += f" Do you mean {' or '.join(near)}?"
     shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
@@ -162,7 +162,7 @@ async def _run(arguments: argparse.Namespace, targets: Sequence[Target]) -> int:
             sys.stderr.write(f"The API server says no: {trouble.message or trouble}\n")
         return 1
     except errors.KubeError as trouble:
-        sys.stderr.write(f"No answer from the cluster: {trouble}\n")
+        sys.stderr.write(f"The cluster cannot be reached: {trouble}\n")
         return 1
     return show(found, plain=arguments.plain or not sys.stdout.isatty())
 
