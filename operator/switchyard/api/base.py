@@ -109,8 +109,7 @@ def number(
     hint: str = "",
 ) -> Text:
     """A decimal string within bounds, read as a float. `least=None` lets it be negative."""
-    pattern = text.SIGNED_DECIMAL_PATTERN if least is None and above is None else text.DECIMAL_PATTERN
-    tests = [_quoted(pattern)]
+    tests = [_quoted(text.SIGNED_DECIMAL_PATTERN)]
     bounds = []
     for limit, sign, words in (
         (least, ">=", "at least"),
@@ -118,7 +117,7 @@ def number(
         (most, "<=", "at most"),
         (below, "<", "below"),
     ):
-        if limit is None or (limit == 0 and sign == ">="):
+        if limit is None:
             continue
         tests.append(f"double(self) {sign} {float(limit)!r}")
         bounds.append(f"{words} {limit:g}")
@@ -425,9 +424,11 @@ def name_rule(*, dots: bool = True) -> Rule:
     if dots:
         return Rule(
             rule="size(self.metadata.name) <= 63",
-            message="metadata.name must be at most 63 characters: it becomes the value of a label",
+            message="must be at most 63 characters: it becomes the value of a label",
+            field_path=".metadata.name",
         )
     return Rule(
         rule="self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$') && size(self.metadata.name) <= 63",
-        message="metadata.name must be at most 63 lower-case letters, digits and '-': it becomes the value of a label",
+        message="must be at most 63 lower-case letters, digits and '-': it becomes the value of a label",
+        field_path=".metadata.name",
     )

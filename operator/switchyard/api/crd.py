@@ -75,7 +75,7 @@ def schema(kind: type[base.Resource]) -> dict[str, Any]:
         # The API server owns these three; described here because `kubectl explain` shows them too.
         "apiVersion": {"description": f"Always {base.API_VERSION}.", "type": "string"},
         "kind": {"description": f"Always {kind.names.kind}.", "type": "string"},
-        "metadata": {"type": "object"},
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
         "spec": _part(kind.model_fields["spec"]),
         "status": _without_defaults(_part(kind.model_fields["status"])),
     }

@@ -70,8 +70,8 @@ class GPUPoolSpec(base.Model):
 
     rules: ClassVar = (
         base.Rule(
-            rule="(has(self.coins) && size(self.coins) > 0) || size(self.workloadClasses) > 0 || self.idle || self.off",
-            message="the pool allows nothing: give it coins or workloadClasses, or set idle or off to true",
+            rule="(has(self.coins) && size(self.coins) > 0) || size(self.workloadClasses) > 0 || self.idle || self.powerOff",
+            message="the pool allows nothing: give it coins or workloadClasses, or set idle or powerOff to true",
         ),
     )
 
@@ -92,7 +92,8 @@ class GPUPoolSpec(base.Model):
     """Classes of AI work that may run here. Default: all; an empty list keeps AI work out."""
     idle: bool = True
     """Whether rigs may stand idle when nothing pays for its power. Default true."""
-    off: bool = False
+    # Not `off`: YAML 1.1 reads a bare off as false, in a key as well.
+    power_off: bool = False
     """Whether rigs may be powered off when nothing pays for its power. Default false."""
     power_profiles: Annotated[tuple[PowerProfile, ...], pydantic.Field(max_length=64), base.map_keyed_by("gpu")] = ()
     """Watts per model of GPU. A model without one cannot be valued for AI work."""

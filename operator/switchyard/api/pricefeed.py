@@ -76,11 +76,11 @@ class FileSource(base.Model):
         str,
         pydantic.Field(max_length=1024),
         base.Rule(
-            rule="self.startsWith('/') && !self.contains('/../') && !self.endsWith('/')",
-            message="must be the absolute path of a file in the operator's container, such as /etc/prices/spot.csv",
+            rule="size(self) > 0 && !self.split('/').exists(part, part == '..') && !self.endsWith('/')",
+            message="must be the path of a file in the operator's folder of prices, such as spot.csv, without ..",
         ),
     ]
-    """Absolute path of the file in the operator's container."""
+    """Path of the file, in the operator's folder of prices (its option --prices)."""
     format: FileFormat = FileFormat.CSV
     """CSV (default) with a header line, or JSONLines: one JSON object per line."""
     time_column: ColumnName = "time"

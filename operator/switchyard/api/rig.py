@@ -18,7 +18,8 @@ class Pin(enum.StrEnum):
     MINING = "Mining"
     AI = "AI"
     IDLE = "Idle"
-    OFF = "Off"
+    # Not `Off`: YAML 1.1 reads a bare off as false.
+    OFF = "PowerOff"
 
 
 class SiteReference(base.Model):

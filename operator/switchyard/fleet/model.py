@@ -96,7 +96,7 @@ class Pin(enum.StrEnum):
     MINING = "Mining"
     AI = "AI"
     IDLE = "Idle"
-    OFF = "Off"
+    OFF = "PowerOff"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ def pool_of(body: Body) -> model.Pool:
         coins=spec.coins,
         workload_classes=frozenset(model.WorkloadClass(each) for each in spec.workload_classes),
         idle=spec.idle,
-        off=spec.off,
+        off=spec.power_off,
         power={
             each.gpu: model.PowerProfile(ai_watts=each.ai_watts, idle_watts=each.idle_watts)
             for each in spec.power_profiles
