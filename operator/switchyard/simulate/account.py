@@ -71,6 +71,11 @@ class Account:
         if pod is not None:
             self._since.pop(pod.uid, None)
 
+    def keep(self, present: set[tuple[str, str]], *, now: float) -> None:
+        """These Pods exist and no others."""
+        for key in self._pods.keys() - present:
+            self.lose(key, now=now)
+
     def pass_time(self, now: float) -> None:
         """Count what was earned and drawn since the last call, with everything as it was left then."""
         start, end = self._at, min(now, self._end)

@@ -192,15 +192,7 @@ def _job(kind: Mapping[str, Any], *, number: int, at: datetime.datetime, chance:
                 "metadata": {"annotations": {work.WORK_SECONDS: str(seconds), work.REPLICAS: str(replicas)}},
                 "spec": {
                     "restartPolicy": "Never",
-                    "containers": [
-                        {
-                            "name": "work",
-                            "image": kind["image"],
-                            "resources": {
-                                "limits": {names.GPU_RESOURCE: str(kind["gpusPerReplica"])},
-                            },
-                        }
-                    ],
+                    "containers": [{"name": "work", "image": kind["image"]}],
                 },
             },
         },
