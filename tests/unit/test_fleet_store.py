@@ -40,7 +40,7 @@ def node(name: str, *, version: int = 1, product: str = GPU, gpus: int = 2, **la
     )
 
 
-def rig(name: str, *, version: int = 1, on: str = "", status: Any = None, **labels: str) -> dict[str, Any]:
+def rig(name: str, *, version: int = 1, on: str = "", status: Any = None, **labels: Any) -> dict[str, Any]:
     return body(
         name,
         version=version,
@@ -50,7 +50,7 @@ def rig(name: str, *, version: int = 1, on: str = "", status: Any = None, **labe
     )
 
 
-def pool(name: str, *, version: int = 1, models: tuple[str, ...] = (), **labels: str) -> dict[str, Any]:
+def pool(name: str, *, version: int = 1, models: tuple[str, ...] = (), **labels: Any) -> dict[str, Any]:
     spec = {"rigSelector": {"matchLabels": labels}, "gpuModels": list(models)}
     return body(name, version=version, spec=spec)
 
@@ -69,9 +69,9 @@ def pod(
 
 # --- any order, same end -----------------------------------------------------------------------------------------
 
-_few = strategies.sampled_from
+_few: Any = strategies.sampled_from
 _labels = strategies.dictionaries(_few(["pool", "zone"]), _few(["a", "b"]), max_size=2)
-_KEYS = {
+_KEYS: dict[str, list[tuple[str | None, str]]] = {
     "nodes": [(None, "n1"), (None, "n2")],
     "rigs": [(None, "r1"), (None, "r2"), (None, "r3")],
     "gpupools": [(None, "p1"), (None, "p2"), (None, "p3")],
@@ -101,7 +101,7 @@ def _body(draw: strategies.DrawFn, plural: str, namespace: str | None, name: str
 
 @strategies.composite
 def _steps(draw: strategies.DrawFn) -> list[tuple[str, str, tuple[str | None, str], Any]]:
-    steps = []
+    steps: list[tuple[str, str, tuple[str | None, str], Any]] = []
     for _ in range(draw(strategies.integers(1, 25))):
         plural = draw(_few(sorted(_KEYS)))
         key = draw(_few(_KEYS[plural]))

@@ -23,7 +23,7 @@ class Bucket:
 
     def __init__(self, *, per_second: float, burst: int) -> None:
         self._gap = 1.0 / per_second
-        self._slack = burst * self._gap
+        self._slack = (burst - 1) * self._gap
         self._next = 0.0
         self._paused_until = 0.0
 
