@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from controlplane.client import ApiError
-from controlplane.launcher import ControlPlane
+from controlplane.launcher import CommandError, ControlPlane
 from switchyard import api
 from switchyard.api import base
 
@@ -184,7 +184,7 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         "site-price-negative",
         "sites",
         {"tariff.fixed.usdPerKilowattHour": "-0.01"},
-        ("spec.tariff.fixed.usdPerKilowattHour", "decimal number in quotes"),
+        ("spec.tariff.fixed.usdPerKilowattHour", "at least 0 and below 10"),
     ),
     (
         "site-price-per-mwh",
@@ -237,18 +237,23 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
     ("site-pue-low", "sites", {"pue": "0.9"}, ("spec.pue", "at least 1 and at most 3")),
     ("site-pue-high", "sites", {"pue": "15"}, ("spec.pue", "at least 1 and at most 3")),
     ("site-unknown-field", "sites", {"puе": "1.1"}, ("unknown field", "spec.puе")),  # noqa: RUF001  # a Cyrillic e
-    ("site-long-name", "sites", {"metadata.name": "s" * 64}, ("metadata.name must be at most 63 characters",)),
+    ("site-long-name", "sites", {"metadata.name": "s" * 64}, ("metadata.name: ", "must be at most 63 characters")),
     # --- Rig ------------------------------------------------------------------------------------------------
     ("rig-no-node", "rigs", {"nodeName": GONE}, ("spec.nodeName: Required value",)),
     ("rig-node-name", "rigs", {"nodeName": "Node_1"}, ("spec.nodeName", "must be the name of a Node")),
     ("rig-no-site", "rigs", {"siteRef": GONE}, ("spec.siteRef: Required value",)),
     ("rig-site-name", "rigs", {"siteRef": {"name": "the barn"}}, ("spec.siteRef.name", "must be the name of a Site")),
-    ("rig-pin", "rigs", {"pin": "Gaming"}, ("spec.pin", 'supported values: "Auto", "Mining", "AI", "Idle", "Off"')),
+    (
+        "rig-pin",
+        "rigs",
+        {"pin": "Gaming"},
+        ("spec.pin", 'supported values: "Auto", "Mining", "AI", "Idle", "PowerOff"'),
+    ),
     ("rig-base-watts-low", "rigs", {"baseWatts": -1}, ("spec.baseWatts", "greater than or equal to 0")),
     ("rig-base-watts-high", "rigs", {"baseWatts": 80000}, ("spec.baseWatts", "less than or equal to 5000")),
     ("rig-maintenance", "rigs", {"maintenance": "yes"}, ("spec.maintenance", "must be of type boolean")),
     ("rig-unknown-field", "rigs", {"owner": "me"}, ('unknown field "spec.owner"',)),
-    ("rig-long-name", "rigs", {"metadata.name": "r" * 64}, ("metadata.name must be at most 63 characters",)),
+    ("rig-long-name", "rigs", {"metadata.name": "r" * 64}, ("metadata.name: ", "must be at most 63 characters")),
     # --- GPUPool --------------------------------------------------------------------------------------------
     ("pool-no-selector", "gpupools", {"rigSelector": GONE}, ("spec.rigSelector: Required value",)),
     ("pool-empty-selector", "gpupools", {"rigSelector": {}}, ("spec.rigSelector", "matches nothing")),
@@ -342,27 +347,27 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
     ("feed-two-sources", "pricefeeds", {"source.http": HTTP}, ("spec.source", "exactly one of static, file, http and")),
     ("feed-static", "pricefeeds", {"source.static.value": "a lot"}, ("spec.source.static.value", "decimal number")),
     (
-        "feed-file-relative",
+        "feed-file-above",
         "pricefeeds",
-        {"source": {"file": {"path": "spot.csv"}}},
-        ("spec.source.file.path", "absolute path"),
+        {"source": {"file": {"path": "../spot.csv"}}},
+        ("spec.source.file.path", "the operator's folder of prices, such as spot.csv, without .."),
     ),
     (
         "feed-file-format",
         "pricefeeds",
-        {"source": {"file": {"path": "/p/spot.xls", "format": "Excel"}}},
+        {"source": {"file": {"path": "spot.xls", "format": "Excel"}}},
         ("spec.source.file.format", 'supported values: "CSV", "JSONLines"'),
     ),
     (
         "feed-replay-start",
         "pricefeeds",
-        {"source": {"file": {"path": "/p/a.csv", "replay": {"start": "yesterday"}}}},
+        {"source": {"file": {"path": "a.csv", "replay": {"start": "yesterday"}}}},
         ("spec.source.file.replay.start", "date-time"),
     ),
     (
         "feed-replay-speed",
         "pricefeeds",
-        {"source": {"file": {"path": "/p/a.csv", "replay": {"start": "2021-02-13T00:00:00Z", "speed": 0}}}},
+        {"source": {"file": {"path": "a.csv", "replay": {"start": "2021-02-13T00:00:00Z", "speed": 0}}}},
         ("spec.source.file.replay.speed", "greater than or equal to 1"),
     ),
     ("feed-url", "pricefeeds", {"source": {"http": {**HTTP, "url": "ftp://a.b"}}}, ("source.http.url", "web address")),
@@ -495,7 +500,7 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         ("spec.template.spec.restartPolicy", "must be Never or absent"),
     ),
     ("job-ttl", "aijobs", {"ttlAfterFinished": "a day"}, ("spec.ttlAfterFinished", "must be a duration in h, m and s")),
-    ("job-long-name", "aijobs", {"metadata.name": "j" * 64}, ("metadata.name must be at most 63 characters",)),
+    ("job-long-name", "aijobs", {"metadata.name": "j" * 64}, ("metadata.name: ", "must be at most 63 characters")),
     ("job-unknown-field", "aijobs", {"checkpointEvery": "5m"}, ('unknown field "spec.checkpointEvery"',)),
 ]
 
@@ -527,10 +532,10 @@ ACCEPTED: list[tuple[str, str, Changes]] = [
     ),
     ("site-expressions", "sites", {"nodeSelector": {"matchExpressions": [{"key": "a.b/c", "operator": "Exists"}]}}),
     ("rig", "rigs", {}),
-    ("rig-pinned", "rigs", {"pin": "Off", "maintenance": True, "baseWatts": 0}),
+    ("rig-pinned", "rigs", {"pin": "PowerOff", "maintenance": True, "baseWatts": 0}),
     ("pool", "gpupools", {}),
     ("pool-number", "gpupools", {"switching.maxConcurrent": 3, "mode": "Enforce"}),
-    ("pool-percent", "gpupools", {"switching.maxConcurrent": "100%", "coins": [], "off": True}),
+    ("pool-percent", "gpupools", {"switching.maxConcurrent": "100%", "coins": [], "powerOff": True}),
     ("coin", "coins", {}),
     ("coin-solutions", "coins", {"unit": "Sol/s", "poolFee": "0", "devFee": "0.02", "benchmarks": []}),
     ("coin-plain-pool", "coins", {"pools": ["stratum2+tcp://10.0.0.1:3333", "https://pool.example.com/api"]}),
@@ -541,7 +546,7 @@ ACCEPTED: list[tuple[str, str, Changes]] = [
         "pricefeeds",
         {
             "source": {
-                "file": {"path": "/p/a.csv", "where": {"zone": "LZ_WEST"}, "replay": {"start": "2021-02-13T00:00:00Z"}}
+                "file": {"path": "a.csv", "where": {"zone": "LZ_WEST"}, "replay": {"start": "2021-02-13T00:00:00Z"}}
             }
         },
     ),
@@ -587,7 +592,7 @@ def test_keeps_what_it_does_not_know_of_a_template(served: ControlPlane) -> None
             {
                 "mode": "Recommend",
                 "idle": True,
-                "off": False,
+                "powerOff": False,
                 "offWatts": 5,
                 "switching": {"maxConcurrent": "25%"},
                 "workloadClasses": ["Training", "Inference", "Batch", "Render", "HPC"],
@@ -711,6 +716,25 @@ def test_status_is_written_by_two_hands(served: ControlPlane, kept: Any) -> None
     # Exactly what was written: the server adds nothing, so a writer can compare.
     assert body["status"] == {**operator, "agent": agent}
     assert api.KINDS["rigs"].model_validate(body)
+
+
+def test_a_rule_holds_for_what_kubectl_makes_of_yaml(served: ControlPlane) -> None:
+    """A bare 0.31 is a number to YAML, and Norway is false: people are told to put them in quotes."""
+    text = """
+        apiVersion: switchyard.farm/v1alpha1
+        kind: Site
+        metadata: {name: admission-yaml}
+        spec:
+          nodeSelector: {matchLabels: {example.com/site: barn}}
+          jurisdiction: NO
+          tariff: {fixed: {usdPerKilowattHour: 0.31}}
+    """
+    with pytest.raises(CommandError) as refusal:
+        served.kubectl("create", "--dry-run=server", "-f", "-", input=text)
+
+    for field in (r"spec\.jurisdiction", r"spec\.tariff\.fixed\.usdPerKilowattHour"):
+        assert re.search(rf"{field}: .*must be of type string", str(refusal.value))
+    assert "reads a bare NO as false" in " ".join(served.kubectl("explain", "site.spec").split())
 
 
 EXPLAINED = [

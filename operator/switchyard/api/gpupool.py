@@ -70,7 +70,8 @@ class GPUPoolSpec(base.Model):
 
     rules: ClassVar = (
         base.Rule(
-            rule="(has(self.coins) && size(self.coins) > 0) || size(self.workloadClasses) > 0 || self.idle || self.powerOff",
+            rule="(has(self.coins) && size(self.coins) > 0) || size(self.workloadClasses) > 0 || "
+            "self.idle || self.powerOff",
             message="the pool allows nothing: give it coins or workloadClasses, or set idle or powerOff to true",
         ),
     )

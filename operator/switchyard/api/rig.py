@@ -44,8 +44,8 @@ class RigSpec(base.Model):
     site_ref: SiteReference
     """The Site where the rig stands: its tariff prices every watt of the rig."""
     pin: Pin = Pin.AUTO
-    """What the rig shall do. Auto (default) leaves it to the plan; Mining, AI, Idle or Off keep it in that kind of
-    mode, and the plan chooses only within it: which coin, which job."""
+    """What the rig shall do. Auto (default) leaves it to the plan; Mining, AI, Idle or PowerOff keep it in that
+    kind of mode, and the plan chooses only within it: which coin, which job."""
     maintenance: bool = False
     """True keeps the plan away: the rig is left as it is and nothing new starts on it. Default false."""
     base_watts: Annotated[int, pydantic.Field(ge=0, le=5000)] = 80

@@ -96,7 +96,8 @@ class SiteSpec(base.Model):
     node_selector: base.LabelSelector
     """Chooses the Nodes that stand here by their labels. The operator makes a Rig of each one that has GPUs."""
     jurisdiction: base.Jurisdiction | None = None
-    """Where the Site is, an ISO 3166 code such as US-TX. Without it, jobs that name jurisdictions do not come here."""
+    """Where the Site is, an ISO 3166 code such as US-TX, in quotes (YAML reads a bare NO as false). Without it, jobs
+    that name jurisdictions do not come here."""
     time_zone: base.TimeZone = "UTC"
     """Time zone of the tariff's windows, a name of the IANA database such as America/Chicago. Default UTC."""
     tariff: Tariff

@@ -43,6 +43,7 @@ _SCALES: Final = {
     "Pi": decimal.Decimal(2**50),
     "Ei": decimal.Decimal(2**60),
 }
+_EXACT: Final = decimal.Context(prec=100)
 _MEBIBYTE: Final = decimal.Decimal(2**20)
 
 
@@ -59,9 +60,7 @@ def format_decimal(value: float, significant: int = 6) -> str:
     Anything below 1e-15 is "0", so that `parse_decimal` always reads it back.
     """
     rounded = decimal.Decimal(f"{value:.{significant}g}")
-    text = f"{round(rounded, 15):f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
+    text = f"{rounded:.15f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
@@ -91,13 +90,13 @@ def parse_quantity(value: str | int | float) -> decimal.Decimal:
     suffix = match["suffix"] or ""
     number = decimal.Decimal(match["number"])
     if suffix[:1] in ("e", "E") and len(suffix) > 1 and suffix != "Ei":
-        return number.scaleb(int(suffix[1:]))
-    return number * _SCALES[suffix]
+        return number.scaleb(int(suffix[1:]), _EXACT)
+    return _EXACT.multiply(number, _SCALES[suffix])
 
 
 def parse_mebibytes(value: str | int | float) -> int:
     """Read a Kubernetes quantity of bytes as whole MiB, rounded down. Raises ValueError for anything else."""
-    return int(parse_quantity(value) / _MEBIBYTE)
+    return int(_EXACT.divide_int(parse_quantity(value), _MEBIBYTE))
 
 
 def parse_capability(text: str) -> tuple[int, int]:
