@@ -304,7 +304,7 @@ def pool_status(of: model.Pool | None = None, **over: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "now": NOW,
         "rigs": ["r0", "r1", "r2", "r3"],
-        "records": {"r0": record(), "r1": record(), "r2": switching()},
+        "records": {"r0": record(), "r1": record(), "r2": switching(mode=KAS, origin=model.IDLE)},
         "valuation": class_value(worth(KAS, 0.3)),
         "decisions": {"r0": decision(), "r1": decision(held_by="pool main: 1 of 1 rigs in a hand-over")},
         "planned_at": NOW - minutes(1),

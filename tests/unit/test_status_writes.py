@@ -110,6 +110,13 @@ def test_a_small_drift_adds_up_until_it_is_written() -> None:
     assert changes[-1] is writes.Change.FIGURES
 
 
+def test_a_number_within_a_name_measures_nothing() -> None:
+    one, other = status(**condition(message="on rack-1.100")), status(**condition(message="on rack-1.101"))
+    assert writes.compare(one, other) is writes.Change.FIGURES
+    one, other = status(**condition(message="costs 1.100 $")), status(**condition(message="costs 1.101 $"))
+    assert writes.compare(one, other) is writes.Change.NOTHING
+
+
 def test_figures_wait_and_news_do_not() -> None:
     every = datetime.timedelta(minutes=10)
     moved, chosen = status(**alternatives(netUsdPerHour="0.2")), status(**decision(chosen="Idle"))
