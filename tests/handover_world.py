@@ -129,7 +129,7 @@ class Faults:
 
 
 class World:
-    """The cluster. With `accounting` the scheduler counts GPUs, as the real one does."""
+    """The cluster. With `accounting` the scheduler counts GPUs as the real one does, else only those of a gang."""
 
     def __init__(self, *, rigs: tuple[str, ...] = ("r1",), accounting: bool = True) -> None:
         self.now = T0
@@ -348,8 +348,9 @@ class World:
             allowed = found.rig == node.name and held <= {"mining"}
         else:
             allowed = node.labels.get(names.LABEL_CLAIM) == self.jobs["tenant/train"].uid and held <= {"ai"}
-        used = sum(each.gpus for each in self.pods.values() if each.node_name == node.name and each.holds_gpus)
-        return allowed and (not self.accounting or used + found.gpus <= node.gpus_allocatable)
+        there = [each for each in self.pods.values() if each.node_name == node.name and each.holds_gpus]
+        used = sum(each.gpus for each in there if self.accounting or each.role == found.role == names.ROLE_WORK)
+        return allowed and used + found.gpus <= node.gpus_allocatable
 
     def kubelet(self) -> None:
         for key, found in list(self.pods.items()):
@@ -382,31 +383,32 @@ class World:
             if found.role == names.ROLE_WORK and found.phase is model.PodPhase.RUNNING:
                 self.pods[key] = dataclasses.replace(found, checkpoint_at=self.now)
 
+    def _replicas(self) -> list[model.Pod]:
+        """Pods of the gang that have not failed: each of those is replaced."""
+        work = [each for each in self.pods.values() if each.role == names.ROLE_WORK]
+        return [each for each in work if each.phase is not model.PodPhase.FAILED]
+
     def job_controller(self) -> None:
         for key, found in list(self.kube_jobs.items()):
-            mine = [each for each in self.pods.values() if each.role == names.ROLE_WORK]
+            mine = self._replicas()
             if found.suspended:
                 for each in mine:
                     if each.deleting_since is None:
                         self._end(f"{each.namespace}/{each.name}", cmd.Delete(ref=pods.ref(each), uid=each.uid))
             elif not found.complete:
                 for index in range(2 - len(mine)):
-                    serial = self._next()
                     self.add(
                         work_pod(
-                            f"train-{index}-{serial}",
+                            f"train-{index}-{self._next()}",
                             node_name="",
                             phase=model.PodPhase.PENDING,
                             ready=False,
                             gpus=self.jobs["tenant/train"].gpus_per_replica,
                         )
                     )
-            mine = [each for each in self.pods.values() if each.role == names.ROLE_WORK]
-            active = sum(1 for each in mine if each.deleting_since is None)
+            active = sum(1 for each in self._replicas() if each.deleting_since is None)
             if active != found.active:
-                self.kube_jobs[key] = dataclasses.replace(
-                    self.kube_jobs[key], active=active, resource_version=self._next()
-                )
+                self.kube_jobs[key] = dataclasses.replace(found, active=active, resource_version=self._next())
 
     def round(self, seconds: float = 5.0) -> None:
         """Everybody but the operator does what is to be done."""

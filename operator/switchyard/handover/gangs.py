@@ -110,7 +110,8 @@ def _stopping(
     rigs = [placement.rig for placement in job.placement]
     known = [record for rig in rigs if (record := records.get(rig)) is not None]
     left = [pod for rig in rigs for pod in observe.of_job(farm, job, rig) if not observe.finished(pod)]
-    welcome = any(record.mode == job.mode and _open(record) for record in known)
+    # Not by the records: one that became unreadable says nothing, and its Node's claim still lets Pods in.
+    welcome = any(_claimed(farm, job, rig) for rig in rigs)
     alive = any(pod.deleting_since is None for pod in left)
     if kube_job is not None and not kube_job.suspended:
         if welcome or alive:
@@ -121,7 +122,7 @@ def _stopping(
         )
     if left or (kube_job is not None and kube_job.active):
         return _said(VerdictKind.STOPPING, "PodsLeaving", _count(left))
-    if any(_concerned(record, job) for record in known):
+    if welcome or any(_concerned(record, job) for record in known):
         return _said(VerdictKind.STOPPING, "RigsLeaving")
     return _said(VerdictKind.STOPPED)
 
@@ -157,6 +158,12 @@ def _since_admission(record: rec.Record, job: model.Job) -> bool:
 def _open(record: rec.Record) -> bool:
     """Whether the Node lets the Pods of its mode in."""
     return record.step in (rec.Step.STARTING, rec.Step.SETTLED)
+
+
+def _claimed(farm: model.Farm, job: model.Job, rig: str) -> bool:
+    known = farm.rigs.get(rig)
+    node = farm.nodes.get(known.node_name) if known is not None else None
+    return node is not None and node.labels.get(names.LABEL_CLAIM) == job.uid
 
 
 def _concerned(record: rec.Record, job: model.Job) -> bool:
