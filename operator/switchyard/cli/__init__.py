@@ -15,6 +15,7 @@ from typing import Final
 _COMMANDS: Final = {
     "run": "run the operator",
     "explain": "say why a rig does what it does, what a job waits for, what ails a feed or a pool",
+    "demo": "play a simulated farm and market beside a running operator, and judge what it earns",
     "version": "print the version",
 }
 

@@ -190,9 +190,7 @@ def _step(record: records.Record) -> dict[str, Any]:
 
 def _decision(decision: request.Decision, *, record: records.Record | None, now: datetime.datetime) -> dict[str, Any]:
     ranked = sorted(decision.alternatives, key=_rank)
-    shown = [entry for entry in ranked if entry.mode == decision.chosen]
-    shown += [entry for entry in ranked if entry.mode.kind is not model.ModeKind.AI and entry not in shown]
-    shown += [entry for entry in ranked if entry not in shown][: max(0, MOST_ALTERNATIVES - len(shown))]
+    shown = _worth_showing(ranked, chosen=decision.chosen)
     message = decision.message
     if len(shown) < len(ranked):
         message = f"{message} ({figures.count(len(ranked) - len(shown), 'more job')} not shown)".lstrip()
@@ -202,7 +200,7 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
         "reason": decision.reason,
         "message": message,
         "heldBy": decision.held_by,
-        "alternatives": [_alternative(entry) for entry in sorted(shown, key=_rank)],
+        "alternatives": [_alternative(entry) for entry in shown],
     }
     by_mode = {entry.mode: entry for entry in ranked}
     chosen = by_mode.get(decision.chosen)
@@ -215,6 +213,25 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
         if cost is not None:
             built["costUsd"] = figures.usd(cost)
     return built
+
+
+def _worth_showing(ranked: list[request.Alternative], *, chosen: model.Mode) -> list[request.Alternative]:
+    """Every mode that is no job, the chosen one, and as many of the best jobs as there is room for."""
+    if len(ranked) <= MOST_ALTERNATIVES:
+        return ranked
+
+    def always(entry: request.Alternative) -> bool:
+        return entry.mode.kind is not model.ModeKind.AI or entry.mode == chosen
+
+    room = MOST_ALTERNATIVES - sum(1 for entry in ranked if always(entry))
+    shown = []
+    for entry in ranked:
+        if always(entry):
+            shown.append(entry)
+        elif room > 0:
+            shown.append(entry)
+            room -= 1
+    return shown
 
 
 def _rank(alternative: request.Alternative) -> tuple[bool, float, str]:
