@@ -14,7 +14,7 @@ import pytest
 from controlplane.client import ApiError
 from controlplane.launcher import CommandError, ControlPlane
 from switchyard import api
-from switchyard.api import base
+from switchyard.api import base, crd
 
 pytestmark = pytest.mark.cluster
 
@@ -26,6 +26,7 @@ Changes = Mapping[str, Any]
 
 WINDOW = {"days": ["Mon"], "from": "16:00", "to": "20:00", "usdPerKilowattHour": "0.31"}
 CONTAINER = {"name": "work", "image": "example.com/train:1"}
+GPU = {"nvidia.com/gpu": 1}
 GOOD: dict[str, dict[str, Any]] = {
     "sites": {
         "nodeSelector": {"matchLabels": {"example.com/site": "barn"}},
@@ -238,6 +239,18 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
     ("site-pue-high", "sites", {"pue": "15"}, ("spec.pue", "at least 1 and at most 3")),
     ("site-unknown-field", "sites", {"puе": "1.1"}, ("unknown field", "spec.puе")),  # noqa: RUF001  # a Cyrillic e
     ("site-long-name", "sites", {"metadata.name": "s" * 64}, ("metadata.name: ", "must be at most 63 characters")),
+    (
+        "site-window-price",
+        "sites",
+        {"tariff": {"timeOfUse": {"windows": [{**WINDOW, "usdPerKilowattHour": "31"}], "otherwise": "cheap"}}},
+        ("windows[0].usdPerKilowattHour", "per megawatt-hour", "timeOfUse.otherwise", "decimal number in quotes"),
+    ),
+    (
+        "site-adder",
+        "sites",
+        {"tariff": {"feed": {"priceFeed": "spot", "adderUsdPerKilowattHour": "3ct"}}},
+        ("spec.tariff.feed.adderUsdPerKilowattHour", "decimal number in quotes"),
+    ),
     # --- Rig ------------------------------------------------------------------------------------------------
     ("rig-no-node", "rigs", {"nodeName": GONE}, ("spec.nodeName: Required value",)),
     ("rig-node-name", "rigs", {"nodeName": "Node_1"}, ("spec.nodeName", "must be the name of a Node")),
@@ -289,6 +302,18 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         ("spec.powerProfiles[0].idleWatts", "must not be above aiWatts"),
     ),
     ("pool-off-watts", "gpupools", {"offWatts": -5}, ("spec.offWatts", "greater than or equal to 0")),
+    ("pool-long-name", "gpupools", {"metadata.name": "p" * 64}, ("metadata.name: ", "must be at most 63 characters")),
+    (
+        "pool-selector",
+        "gpupools",
+        {
+            "rigSelector": {
+                "matchLabels": {"a": "-"},
+                "matchExpressions": [{"key": "/b", "operator": "DoesNotExist", "values": ["c"]}],
+            }
+        },
+        ("rigSelector.matchLabels", "must be labels", "matchExpressions[0].key", "matchExpressions[0].values"),
+    ),
     # --- Coin -----------------------------------------------------------------------------------------------
     ("coin-dotted-name", "coins", {"metadata.name": "kas.v2"}, ("metadata.name", "letters, digits and '-'")),
     ("coin-algorithm", "coins", {"algorithm": "k heavy"}, ("spec.algorithm", "name of an algorithm")),
@@ -414,6 +439,26 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
     ),
     ("feed-bound-missing", "pricefeeds", {"bounds": {"min": "5"}}, ("spec.bounds.max: Required value",)),
     ("feed-bound-words", "pricefeeds", {"bounds.max": "much"}, ("spec.bounds.max", "decimal number in quotes")),
+    (
+        "feed-file-zone",
+        "pricefeeds",
+        {"source": {"file": {"path": "a.csv", "timeZone": "local time"}}},
+        ("spec.source.file.timeZone", "IANA"),
+    ),
+    (
+        "feed-time-pointer",
+        "pricefeeds",
+        {"source": {"http": {**HTTP, "timePointer": "at"}}},
+        ("spec.source.http.timePointer", "JSON pointer"),
+    ),
+    (
+        "feed-prometheus",
+        "pricefeeds",
+        {"source": {"prometheus": {"url": "prometheus:9090", "query": "up", "timeout": "0s"}}},
+        ("spec.source.prometheus.url", "web address", "spec.source.prometheus.timeout", "at least 1s"),
+    ),
+    ("feed-fresh-words", "pricefeeds", {"freshness": {"fresh": ""}}, ("spec.freshness.fresh", "must be a duration")),
+    ("feed-bound-comma", "pricefeeds", {"bounds.min": "1,5"}, ("spec.bounds.min", "decimal number in quotes")),
     # --- AIJob ----------------------------------------------------------------------------------------------
     ("job-class", "aijobs", {"workloadClass": "LLM"}, ("spec.workloadClass", 'supported values: "Training"')),
     ("job-replicas", "aijobs", {"replicas": 0}, ("spec.replicas", "greater than or equal to 1")),
@@ -472,7 +517,7 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
     (
         "job-own-gpus",
         "aijobs",
-        {"template.spec.containers": [{**CONTAINER, "resources": {"limits": {"nvidia.com/gpu": 1}}}]},
+        {"template.spec.containers": [{**CONTAINER, "resources": {"limits": GPU}}]},
         ("spec.template.spec.containers[0].resources.limits", "say gpusPerReplica instead"),
     ),
     (
@@ -499,6 +544,32 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         {"template.spec.restartPolicy": "Always"},
         ("spec.template.spec.restartPolicy", "must be Never or absent"),
     ),
+    ("job-host-memory", "aijobs", {"requirements.hostMemory": "4"}, ("spec.requirements.hostMemory", "with its unit")),
+    (
+        "job-link",
+        "aijobs",
+        {"requirements.hostLinkGigabytesPerSecond": "fast"},
+        ("spec.requirements.hostLinkGigabytesPerSecond", "decimal number in quotes"),
+    ),
+    ("job-min-runtime", "aijobs", {"preemption": {"minRuntime": "10"}}, ("spec.preemption.minRuntime", '"10m"')),
+    (
+        "job-own-annotation",
+        "aijobs",
+        {"template.metadata": {"annotations": {"switchyard.farm/progress": "1"}}},
+        ("spec.template.metadata.annotations", "those are the operator's"),
+    ),
+    (
+        "job-own-requests",
+        "aijobs",
+        {"template.spec.containers": [{**CONTAINER, "resources": {"requests": GPU}}]},
+        ("spec.template.spec.containers[0].resources.requests", "say gpusPerReplica instead"),
+    ),
+    (
+        "job-own-early-gpus",
+        "aijobs",
+        {"template.spec.initContainers": [{**CONTAINER, "resources": {"limits": GPU, "requests": GPU}}]},
+        ("initContainers[0].resources.limits", "initContainers[0].resources.requests", "say gpusPerReplica instead"),
+    ),
     ("job-ttl", "aijobs", {"ttlAfterFinished": "a day"}, ("spec.ttlAfterFinished", "must be a duration in h, m and s")),
     ("job-long-name", "aijobs", {"metadata.name": "j" * 64}, ("metadata.name: ", "must be at most 63 characters")),
     ("job-unknown-field", "aijobs", {"checkpointEvery": "5m"}, ('unknown field "spec.checkpointEvery"',)),
@@ -515,6 +586,40 @@ def test_refuses_and_says_why(served: ControlPlane, plural: str, changes: Change
         assert part in text
     # A rule must come to a result on whatever is written; what people then read is its message, not its text.
     assert not re.search(r"evaluat|no such (key|overload)|failed rule|conversion error", text)
+
+
+INVALID = r': Invalid value: ([0-9]+: |"[^"]*": )?'
+
+
+def test_every_rule_has_refused_something(served: ControlPlane) -> None:
+    """A new rule needs a case above; rules on updates have tests of their own."""
+    refusals = []
+    for _, plural, changes, _ in BAD:
+        try:
+            tried(served, plural, written(plural, changes))
+        except ApiError as refusal:
+            refusals.append((plural, str(refusal)))
+
+    untried = [
+        (plural, path, rule["message"])
+        for plural, kind in api.KINDS.items()
+        for path, rule in rules(crd.schema(kind))
+        if "oldSelf" not in rule["rule"]
+        and not any(
+            of == plural and re.search(path + INVALID + re.escape(rule["message"]), text) for of, text in refusals
+        )
+    ]
+    assert untried == []
+
+
+def rules(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every rule of a schema, with a pattern for the path its error names."""
+    for rule in schema.get(base.RULES, ()):
+        yield (path + re.escape(rule.get("fieldPath", ""))).removeprefix(r"\."), rule
+    for name, child in schema.get("properties", {}).items():
+        yield from rules(child, rf"{path}\.{name}")
+    if "items" in schema:
+        yield from rules(schema["items"], path + r"\[[0-9]+\]")
 
 
 ACCEPTED: list[tuple[str, str, Changes]] = [

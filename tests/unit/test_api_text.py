@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import re
 
 import hypothesis
 import pytest
@@ -78,6 +79,18 @@ def test_durations_are_read(written: str, seconds: int) -> None:
 def test_other_durations_are_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         text.parse_duration(wrong)
+
+
+@hypothesis.given(strategies.text("0123456789hms ", max_size=12))
+def test_the_api_server_takes_the_same_durations(written: str) -> None:
+    accepted = re.match(text.DURATION_PATTERN, written) is not None
+
+    try:
+        text.parse_duration(written)
+    except ValueError:
+        assert not accepted
+    else:
+        assert accepted
 
 
 @hypothesis.given(strategies.integers(0, 2**40), strategies.sampled_from(["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]))

@@ -129,7 +129,7 @@ def number(
 
 def duration(*, example: str, least: str = "", most: str = "") -> Text:
     """A duration such as `1h30m` within bounds, read as seconds."""
-    tests = ["self != ''", _quoted(text.DURATION_PATTERN)]
+    tests = [_quoted(text.DURATION_PATTERN)]
     message = f'must be a duration in h, m and s, such as "{example}"'
     if least:
         tests.append(f"duration(self) >= duration('{least}')")

@@ -12,7 +12,8 @@ from typing import Final
 
 DECIMAL_PATTERN: Final = r"^[0-9]{1,15}([.][0-9]{1,15})?$"
 SIGNED_DECIMAL_PATTERN: Final = r"^-?[0-9]{1,15}([.][0-9]{1,15})?$"
-DURATION_PATTERN: Final = r"^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$"
+# At least one part, and the parts in their order: an empty string is no duration.
+DURATION_PATTERN: Final = r"^([0-9]{1,5}h([0-9]{1,6}m)?([0-9]{1,7}s)?|[0-9]{1,6}m([0-9]{1,7}s)?|[0-9]{1,7}s)$"
 CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}[.][0-9]$"
 CLOCK_PATTERN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
