@@ -77,7 +77,11 @@ class World:
 
     def step(self, market: quotes.Market) -> planning.PlanReply:
         """Plan, carry out, and let a tick pass."""
-        reply = policy.plan(requested(self.farm, market, memory=self.memory, now=self.now))
+        return self.carry_out(requested(self.farm, market, memory=self.memory, now=self.now))
+
+    def carry_out(self, request: planning.PlanRequest) -> planning.PlanReply:
+        """The same with a request of one's own making."""
+        reply = policy.plan(request)
         self.memory, self.reply = reply.memory, reply
         for move in reply.moves:
             self._settle(move.rig, move.to)

@@ -59,7 +59,10 @@ def test_a_bid_below_the_reserve_says_both_figures() -> None:
     refusal = refused(with_jobs(mining(2), sample.job(bid_usd_per_gpu_hour=0.10)))
     assert refusal.reason == "BidTooLow"
     assert refusal.message == "bid 0.10 $/GPU-h, needs 0.13"
-    assert refusal.reserve_usd_per_gpu_hour == pytest.approx(0.133, abs=0.002)
+    # Forgone, power, and 145 s there and back with wear spread over two hours.
+    net, revenue = 0.72 * 0.9801 - 0.0688, 0.72 * 0.9801
+    moves = 145 / 3600 * revenue + 2 * 6 * 0.003
+    assert refusal.reserve_usd_per_gpu_hour == pytest.approx((net + 1.280 * 0.08 + moves / 2) / 6)
 
 
 def test_the_reserve_is_the_threshold() -> None:

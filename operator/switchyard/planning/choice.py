@@ -96,9 +96,11 @@ def _leave(
     """
     at_rest = standing.resting_net(here.value)
     present = at_rest if here.present_net is None else here.present_net
-    rest_allowed = view.pin in (model.Pin.AUTO, model.Pin.IDLE, model.Pin.AI)
     target = gangs.best_start(here, list(modes), barred=view.barred)
-    if rest_allowed and (target is None or (reason != "Pinned" and here.nets[target] < present)):
+    if target is not None and reason != "Pinned" and here.nets[target] < present:
+        target = None
+    may_rest = view.pin in (model.Pin.AUTO, model.Pin.IDLE, model.Pin.AI) and model.IDLE not in view.barred
+    if target is None and may_rest:
         target = model.IDLE
     if target is None or target == view.mode:
         return Choice(standing=here, modes=modes)

@@ -34,6 +34,7 @@ class _Teller:
     def __init__(self, told: Told) -> None:
         self._told = told
         self._lists: dict[object, tuple[planning.Alternative, ...]] = {}
+        self._work: dict[object, list[_Ranked]] = {}
         self._replicas = {
             placement.rig: placement.replicas for job in told.desk.gang_of.values() for placement in job.placement
         }
@@ -139,9 +140,13 @@ class _Teller:
         if listed is None:
             here = self._told.desk.standing(view.class_key, view.mode, replicas)
             own = [self._own(view, mode, here, chosen, found) for mode in standing.choices(value)]
+            at_work = chosen if chosen.kind is model.ModeKind.AI else None
+            work_key = *alike, at_work, key[-2:]
+            work = self._work.get(work_key)
+            if work is None:
+                work = self._work[work_key] = _ranked(self._ai(view, here, chosen))
             refused = [self._refused(view, refusal) for _, refusal in sorted(value.refusals.items())]
-            both = sorted([*own, *self._ai(view, here, chosen)], key=lambda each: (-_net(each), each.mode))
-            listed = self._lists[key] = (*both, *refused)
+            listed = self._lists[key] = (*(each for _, each in sorted([*work, *_ranked(own)])), *refused)
         return listed
 
     def _own(
@@ -214,8 +219,12 @@ class _Teller:
         )
 
 
-def _net(alternative: planning.Alternative) -> float:
-    return alternative.worth.net_usd_per_hour if alternative.worth is not None else float("-inf")
+_Ranked = tuple[tuple[float, model.Mode], planning.Alternative]
+
+
+def _ranked(alternatives: list[planning.Alternative]) -> list[_Ranked]:
+    """In order of what they leave, the greatest first. No two are of one mode, so no two rank alike."""
+    return sorted(((-each.worth.net_usd_per_hour, each.mode), each) for each in alternatives if each.worth is not None)
 
 
 def _lacks(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from switchyard.fleet import model
 from switchyard.planning import admission, budgets, choice, explain, gangs, standing
 from switchyard.planning import request as planning
 
@@ -124,7 +123,7 @@ def _reserves(desk: standing.Desk) -> Mapping[str, float]:
     found: dict[str, float] = {}
     for view in desk.views.values():
         value = desk.request.classes.get(view.class_key)
-        if value is None or value.usd_per_kwh is None or view.mode.kind is model.ModeKind.AI:
+        if value is None or value.usd_per_kwh is None:
             continue
         _, forgone = admission.alternative(desk.standing(view.class_key, view.mode), view.pin)
         power = value.ai_watts * value.usd_per_watt_hour
