@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import pydantic
 
-from switchyard.api import base, pod_template, text
+from switchyard.api import base, fields, pod_template, text
 
 
 class WorkloadClass(enum.StrEnum):
@@ -31,22 +31,22 @@ class PreemptionPolicy(enum.StrEnum):
 class Bid(base.Model):
     """What the customer pays."""
 
-    usd_per_gpu_hour: Annotated[float, base.number(example="0.25", most=1000)]
+    usd_per_gpu_hour: Annotated[float, fields.number(example="0.25", most=1000)]
     """US dollars per GPU and hour. The job is admitted when this beats what the rigs earn otherwise."""
 
 
 class Requirements(base.Model):
     """What each GPU, and the rig around it, must offer. What is absent asks for nothing."""
 
-    gpu_memory: base.Memory | None = None
+    gpu_memory: fields.Memory | None = None
     """Memory of each GPU, such as 8Gi."""
-    compute_capability: base.ComputeCapability | None = None
+    compute_capability: fields.ComputeCapability | None = None
     """Least CUDA compute capability, such as "7.5"."""
-    host_link_gigabytes_per_second: Annotated[float, base.number(example="0.15", most=1000)] | None = None
+    host_link_gigabytes_per_second: Annotated[float, fields.number(example="0.15", most=1000)] | None = None
     """Least measured rate from host memory to the GPU, GB/s. Mining risers give about 0.2 to 0.8."""
-    host_memory: base.Memory | None = None
+    host_memory: fields.Memory | None = None
     """Memory of the host, such as 4Gi."""
-    jurisdictions: Annotated[tuple[base.Jurisdiction, ...], pydantic.Field(max_length=32), base.SET] = ()
+    jurisdictions: Annotated[tuple[fields.Jurisdiction, ...], pydantic.Field(max_length=32), base.SET] = ()
     """Where the job may run, ISO 3166 codes such as US-TX. Default: anywhere."""
 
 
@@ -55,9 +55,9 @@ class Preemption(base.Model):
 
     policy: PreemptionPolicy = PreemptionPolicy.ALLOWED
     """Allowed (default) or Never. A job that may never be stopped has to beat a higher reserve price."""
-    notice: Annotated[float, base.duration(example="2m", most="1h")] = pydantic.Field("2m", validate_default=True)
+    notice: Annotated[float, fields.duration(example="2m", most="1h")] = pydantic.Field("2m", validate_default=True)
     """Time between the notice to its Pods and their eviction, at most 1h; who has saved goes at once. Default 2m."""
-    min_runtime: Annotated[float, base.duration(example="10m")] = pydantic.Field("10m", validate_default=True)
+    min_runtime: Annotated[float, fields.duration(example="10m")] = pydantic.Field("10m", validate_default=True)
     """Time a job runs at least before it may be stopped. Default 10m."""
 
 
@@ -83,7 +83,7 @@ class AIJobSpec(base.Model):
     """GPUs of each Pod; they are on one rig. The operator puts the request into the template. Default 1."""
     bid: Bid
     """What the customer pays. Once the job is admitted the bid can be raised but not lowered."""
-    duration: Annotated[float, base.duration(example="2h", least="1s")]
+    duration: Annotated[float, fields.duration(example="2h", least="1s")]
     """How long the job is expected to run on its GPUs. It is not a limit; it weighs the cost of switching."""
     deadline: datetime.datetime | None = None
     """When the work must be done, RFC 3339. A job that can no longer make it is not admitted. Default: no deadline."""
@@ -95,7 +95,7 @@ class AIJobSpec(base.Model):
     """True stops the job in good order and keeps it from being admitted. Default false."""
     template: Annotated[dict[str, Any], pod_template.SCHEMA]
     """Pod template of the work, as in a Job. GPUs, placement and restart policy are the operator's."""
-    ttl_after_finished: Annotated[float, base.duration(example="24h")] | None = None
+    ttl_after_finished: Annotated[float, fields.duration(example="24h")] | None = None
     """Time after the end of the work when its Job and Pods are deleted; the AIJob stays. Default: never."""
 
 

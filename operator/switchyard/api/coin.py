@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
-from switchyard.api import base
+from switchyard.api import base, fields
 
 
 class HashrateUnit(enum.StrEnum):
@@ -20,7 +20,7 @@ class HashrateUnit(enum.StrEnum):
     SOL = "Sol/s"
 
 
-Fee = Annotated[float, base.number(example="0.01", below=1, hint=': a fraction, so 1 % is "0.01"')]
+Fee = Annotated[float, fields.number(example="0.01", below=1, hint=': a fraction, so 1 % is "0.01"')]
 
 PoolURL = Annotated[
     str,
@@ -36,7 +36,7 @@ PoolURL = Annotated[
 class Wallet(base.Model):
     """Where the payout address is kept."""
 
-    secret_name: Annotated[base.Name, base.name_of("Secret")]
+    secret_name: Annotated[fields.Name, fields.name_of("Secret")]
     """Name of a Secret in the miners' namespace."""
     key: Annotated[
         str,
@@ -65,9 +65,9 @@ class Miner(base.Model):
 class Benchmark(base.Model):
     """What one GPU of a model does on this coin."""
 
-    gpu: base.GpuModel
+    gpu: fields.GpuModel
     """Model of the GPU, as its Node's label nvidia.com/gpu.product says it."""
-    hashrate: Annotated[float, base.number(example="98.5", least=None, above=0)]
+    hashrate: Annotated[float, fields.number(example="98.5", least=None, above=0)]
     """Hash rate of one GPU in the coin's unit."""
     watts: Annotated[int, pydantic.Field(ge=1, le=2000)]
     """Watts of one GPU at that rate."""
@@ -87,15 +87,15 @@ class CoinSpec(base.Model):
     """Proof-of-work algorithm, such as kawpow or etchash."""
     unit: HashrateUnit
     """Unit of the hash rates in benchmarks."""
-    revenue_feed: Annotated[base.Name, base.name_of("PriceFeed")]
+    revenue_feed: Annotated[fields.Name, fields.name_of("PriceFeed")]
     """Name of a PriceFeed of quantity CoinRevenue: what one unit of hash rate earns, before fees and power."""
     pool_fee: Fee = pydantic.Field("0.01", validate_default=True)
     """Share of the revenue that the pool keeps, a fraction from 0 to below 1. Default 0.01."""
     dev_fee: Fee = pydantic.Field("0.01", validate_default=True)
     """Share of the hash rate that the miner's developer takes, a fraction from 0 to below 1. Default 0.01."""
-    min_gpu_memory: base.Memory | None = None
+    min_gpu_memory: fields.Memory | None = None
     """Memory a GPU must have to hold the coin's dataset, such as 6Gi. Default: any GPU will do."""
-    startup: Annotated[float, base.duration(example="30s", most="1h")] = pydantic.Field("30s", validate_default=True)
+    startup: Annotated[float, fields.duration(example="30s", most="1h")] = pydantic.Field("30s", validate_default=True)
     """Time from the miner's start until it hashes, dataset included. Part of what a switch costs. Default 30s."""
     wallet: Wallet
     """Where the payout address is kept."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 import pydantic_core
 
-from switchyard.api import aijob, base
+from switchyard.api import aijob, base, fields
 
 
 class PoolMode(enum.StrEnum):
@@ -49,7 +49,7 @@ class PowerProfile(base.Model):
         ),
     )
 
-    gpu: base.GpuModel
+    gpu: fields.GpuModel
     """Model of the GPU, as its Node's label nvidia.com/gpu.product says it."""
     ai_watts: Annotated[int, pydantic.Field(ge=1, le=2000)]
     """Watts of one GPU at AI work."""
@@ -79,12 +79,12 @@ class GPUPoolSpec(base.Model):
     rig_selector: base.LabelSelector
     """Chooses rigs by the labels of their Rig objects, which carry switchyard.farm/site and the Node's nvidia.com/gpu.*
     labels. A rig that several pools choose belongs to the first by name."""
-    gpu_models: Annotated[tuple[base.GpuModel, ...], pydantic.Field(max_length=64), base.SET] = ()
+    gpu_models: Annotated[tuple[fields.GpuModel, ...], pydantic.Field(max_length=64), base.SET] = ()
     """Only rigs all of whose GPUs are of these models. Default: any."""
     mode: PoolMode = PoolMode.RECOMMEND
     """Recommend (default) decides and explains but touches nothing; Enforce carries decisions out."""
     coins: Annotated[
-        tuple[Annotated[base.Name, base.name_of("Coin")], ...], pydantic.Field(max_length=64), base.SET
+        tuple[Annotated[fields.Name, fields.name_of("Coin")], ...], pydantic.Field(max_length=64), base.SET
     ] = ()
     """Coins that may be mined here. Default: none."""
     workload_classes: Annotated[tuple[aijob.WorkloadClass, ...], pydantic.Field(max_length=5), base.SET] = tuple(

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
-from switchyard.api import base, text
+from switchyard.api import base, fields, text
 
 
 class Quantity(enum.StrEnum):
@@ -40,8 +40,8 @@ class FileFormat(enum.StrEnum):
     JSON_LINES = "JSONLines"
 
 
-SignedNumber = Annotated[float, base.number(example="0.085", least=None)]
-Timeout = Annotated[float, base.duration(example="5s", least="1s", most="1m")]
+SignedNumber = Annotated[float, fields.number(example="0.085", least=None)]
+Timeout = Annotated[float, fields.duration(example="5s", least="1s", most="1m")]
 Pointer = Annotated[
     str,
     pydantic.Field(max_length=256),
@@ -91,7 +91,7 @@ class FileSource(base.Model):
         pydantic.Field(default_factory=dict)
     )
     """Takes only lines whose columns have these values, such as one zone of a market's file."""
-    time_zone: base.TimeZone | None = None
+    time_zone: fields.TimeZone | None = None
     """Time zone of times that name none, a name of the IANA database. Absent: such times are refused. A line for an
     hour that clocks skip is left out; of an hour that comes twice the first line is the first pass."""
     replay: Replay | None = None
@@ -101,7 +101,7 @@ class FileSource(base.Model):
 class HttpSource(base.Model):
     """A JSON document on the web."""
 
-    url: base.WebAddress
+    url: fields.WebAddress
     """Address of the document."""
     pointer: Pointer = ""
     """JSON pointer (RFC 6901) to the price in the document, such as /data/0/price. Default: the whole document."""
@@ -114,7 +114,7 @@ class HttpSource(base.Model):
 class PrometheusSource(base.Model):
     """A query to a Prometheus server."""
 
-    url: base.WebAddress
+    url: fields.WebAddress
     """Address of the server, such as http://prometheus.monitoring:9090."""
     query: Annotated[str, pydantic.Field(min_length=1, max_length=4096)]
     """PromQL that gives one number: a scalar, or a vector with one element."""
@@ -155,9 +155,9 @@ class Freshness(base.Model):
         ),
     )
 
-    fresh: Annotated[float, base.duration(example="10m", least="1s")] = pydantic.Field("10m", validate_default=True)
+    fresh: Annotated[float, fields.duration(example="10m", least="1s")] = pydantic.Field("10m", validate_default=True)
     """Age up to which a price has full trust. Default 10m."""
-    dead: Annotated[float, base.duration(example="60m", least="1s")] = pydantic.Field("60m", validate_default=True)
+    dead: Annotated[float, fields.duration(example="60m", least="1s")] = pydantic.Field("60m", validate_default=True)
     """Age from which a price has none, so that nothing is moved because of it. Default 60m."""
 
 
@@ -211,7 +211,7 @@ class PriceFeedSpec(base.Model):
     """Unit the source speaks in. It must fit the quantity."""
     source: Source
     """Where the price is read: exactly one of static, file, http and prometheus."""
-    interval: Annotated[float, base.duration(example="60s", least="1s", most="24h")] = pydantic.Field(
+    interval: Annotated[float, fields.duration(example="60s", least="1s", most="24h")] = pydantic.Field(
         "60s", validate_default=True
     )
     """Time between two readings, 1s to 24h. Default 60s."""

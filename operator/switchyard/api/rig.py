@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
-from switchyard.api import base
+from switchyard.api import base, fields
 
 
 class Pin(enum.StrEnum):
@@ -25,7 +25,7 @@ class Pin(enum.StrEnum):
 class SiteReference(base.Model):
     """Names a Site."""
 
-    name: Annotated[base.Name, base.name_of("Site")]
+    name: Annotated[fields.Name, fields.name_of("Site")]
     """Name of the Site."""
 
 
@@ -33,8 +33,8 @@ class RigSpec(base.Model):
     """What people say about a rig. The operator registers a Rig for every GPU Node of a Site; edit it afterwards."""
 
     node_name: Annotated[
-        base.Name,
-        base.name_of("Node"),
+        fields.Name,
+        fields.name_of("Node"),
         base.Rule(
             rule="self == oldSelf",
             message="nodeName cannot be changed: delete this Rig and make another one for the other Node",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
-from switchyard.api import base
+from switchyard.api import base, fields
 
 
 class Day(enum.StrEnum):
@@ -28,7 +28,7 @@ class Day(enum.StrEnum):
 
 
 _PER_MEGAWATT_HOUR = "; prices per megawatt-hour must be divided by 1000"
-PowerPrice = Annotated[float, base.number(example="0.085", below=10, hint=_PER_MEGAWATT_HOUR)]
+PowerPrice = Annotated[float, fields.number(example="0.085", below=10, hint=_PER_MEGAWATT_HOUR)]
 """US dollars per kilowatt-hour."""
 
 
@@ -37,9 +37,9 @@ class Window(base.Model):
 
     days: Annotated[tuple[Day, ...], pydantic.Field(min_length=1, max_length=7), base.SET] = tuple(Day)
     """Days on which the window begins. Default: every day."""
-    start: base.ClockTime = pydantic.Field(alias="from")
+    start: fields.ClockTime = pydantic.Field(alias="from")
     """First minute of the window, HH:MM."""
-    end: base.ClockTime = pydantic.Field(alias="to")
+    end: fields.ClockTime = pydantic.Field(alias="to")
     """First minute after the window, HH:MM. Not later than from: the window runs past midnight; equal: a whole day."""
     usd_per_kilowatt_hour: PowerPrice
     """Price within the window, US dollars per kilowatt-hour."""
@@ -64,10 +64,10 @@ class TimeOfUseTariff(base.Model):
 class FeedTariff(base.Model):
     """A price that a PriceFeed brings, such as a spot market's."""
 
-    price_feed: Annotated[base.Name, base.name_of("PriceFeed")]
+    price_feed: Annotated[fields.Name, fields.name_of("PriceFeed")]
     """Name of a PriceFeed of quantity ElectricityPrice."""
     adder_usd_per_kilowatt_hour: Annotated[
-        float, base.number(example="0.031", least=None, below=10, hint=_PER_MEGAWATT_HOUR)
+        float, fields.number(example="0.031", least=None, below=10, hint=_PER_MEGAWATT_HOUR)
     ] = pydantic.Field("0", validate_default=True)
     """Grid fees and taxes on top of the feed's price, US dollars per kilowatt-hour; below 0 for a rebate. Default 0."""
 
@@ -95,14 +95,14 @@ class SiteSpec(base.Model):
 
     node_selector: base.LabelSelector
     """Chooses the Nodes that stand here by their labels. The operator makes a Rig of each one that has GPUs."""
-    jurisdiction: base.Jurisdiction | None = None
+    jurisdiction: fields.Jurisdiction | None = None
     """Where the Site is, an ISO 3166 code such as US-TX, in quotes (YAML reads a bare NO as false). Without it, jobs
     that name jurisdictions do not come here."""
-    time_zone: base.TimeZone = "UTC"
+    time_zone: fields.TimeZone = "UTC"
     """Time zone of the tariff's windows, a name of the IANA database such as America/Chicago. Default UTC."""
     tariff: Tariff
     """What power costs: exactly one of fixed, timeOfUse and feed. It decides which modes pay."""
-    pue: Annotated[float, base.number(example="1.15", least=1, most=3)] = pydantic.Field("1", validate_default=True)
+    pue: Annotated[float, fields.number(example="1.15", least=1, most=3)] = pydantic.Field("1", validate_default=True)
     """Power usage effectiveness: watts at the meter for each watt of a rig, 1 to 3: cooling and losses. Default 1."""
 
 
