@@ -65,7 +65,7 @@ class View:
             self._live.update(self._whole(now), refresh=True)
         elif real - self._line_at >= _LINE_EVERY_SECONDS:
             self._line_at = real
-            self._console.print(self._line(now), soft_wrap=True)
+            self._console.print(self._line(now), soft_wrap=True, markup=False)
 
     # --- a line ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import rich.console
+import rich.markup
 
 from switchyard import clock as clocks
 from switchyard.cli import live, operating, verdict
@@ -28,7 +29,7 @@ START: Final = datetime.datetime(2021, 10, 18, 5, tzinfo=datetime.UTC)
 HOURS: Final = 96.0
 REAL_SECONDS: Final = 230.0
 """What a run takes from the start of the account to its end, where no speed is asked for."""
-_LEAD_SECONDS: Final = 12.0
+_LEAD_SECONDS: Final = 18.0
 """Real time between the operator's start and the start of the account."""
 
 
@@ -52,18 +53,20 @@ class _Script:
 def run(options: argparse.Namespace) -> int:
     """Play the demo. The exit status is 0 if every check holds, 1 if one does not, 2 if it cannot be played."""
     console = rich.console.Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         script = _script(options)
     except (history.HistoryError, ValueError, OSError) as problem:
-        console.print(f"[red]demo:[/] {problem}")
+        console.print("[red]demo:[/]", rich.markup.escape(str(problem)))
         return 2
     for note in script.notes:
-        console.print(f"[dim]{note}[/]")
+        console.print(note, style="dim", markup=False)
     try:
         return asyncio.run(_run(options, script, console))
     except (errors.KubeError, operating.OperatorError, TimeoutError, FileNotFoundError) as problem:
-        console.print(f"[red]demo:[/] {problem}")
+        console.print("[red]demo:[/]", rich.markup.escape(str(problem)))
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("stopped")

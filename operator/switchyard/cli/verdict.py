@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import rich.box
+import rich.markup
 import rich.table
 
 from switchyard.simulate import baseline, play
@@ -50,10 +51,12 @@ class Summary:
         for name, value in self.figures.items():
             if not isinstance(value, Mapping):
                 table.add_row(name, f"{value:,.2f}" if isinstance(value, float) else str(value))
+        for job, why in self.figures["refusals"].items():
+            table.add_row("refused", f"{job}: [dim]{rich.markup.escape(why)}[/]")
         table.add_section()
         for check in self.checks:
             mark = "[green]holds[/]" if check.holds else "[bold red]FAILS[/]"
-            table.add_row(mark, f"{check.name}: {check.told}")
+            table.add_row(mark, f"{check.name}: {rich.markup.escape(check.told)}")
         return table
 
 
@@ -88,6 +91,7 @@ def summarise(party: play.Play, *, metrics: Samples, static: baseline.Static, sp
         },
         "gpu_double_owner_seconds": round(double, 3),
         "api_errors": api_errors,
+        "refusals": {job: party.why(job) for job in sorted(jobs.refused)},
     }
     overlaps = ", ".join(f"{' and '.join(each.owners)} on {each.node}" for each in party.watcher.overlaps[:3])
     checks = (
