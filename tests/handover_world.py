@@ -142,6 +142,7 @@ class World:
         self.coins = {name: coin(name) for name in ("kas", "rvn")}
         self.readbacks: dict[str, model.Readback] = {}
         self.outcomes: list[cmd.Outcome] = []
+        self.begun: dict[str, datetime.datetime] = {}
         self._serial = 0
         for rig in rigs:
             self.nodes[rig] = model.Node(
@@ -361,6 +362,7 @@ class World:
                     del self.pods[key]
             elif found.phase is model.PodPhase.PENDING and found.node_name not in self.faults.no_image:
                 self.pods[key] = dataclasses.replace(found, phase=model.PodPhase.RUNNING, ready=True)
+                self.begun[found.uid] = self.now
 
     def agent(self, rig: str) -> None:
         node = self.nodes.get(rig)

@@ -71,7 +71,10 @@ class Farm(stateful.RuleBasedStateMachine):
         if pod.role == names.ROLE_WORK and pod.phase is model.PodPhase.RUNNING:
             saved = pod.checkpoint_at is not None and pod.checkpoint_at > record.started
             warned = pod.notice_deadline is not None and self.world.now >= pod.notice_deadline
-            assert saved or warned or self.world.now >= record.started + _NOTICE, "work evicted without its notice"
+            # A Pod that was still coming up as the switch began has nothing to save.
+            fresh = self.world.begun[pod.uid] >= record.started
+            late = self.world.now >= record.started + _NOTICE
+            assert saved or warned or fresh or late, "work evicted without its notice"
 
     def _deliver(self, commands: tuple[cmd.Command, ...], data: st.DataObject) -> None:
         how = data.draw(st.sampled_from(["all", "all", "all", "none", "first", "rest", "twice", "late"]))
@@ -103,6 +106,28 @@ class Farm(stateful.RuleBasedStateMachine):
             self._gang_turn()
             self.world.round()
             self._check()
+
+    @stateful.rule(rounds=st.integers(1, 12))
+    def all_runs_undisturbed(self, rounds: int) -> None:
+        for _ in range(rounds):
+            for rig in _RIGS:
+                commands = self._checked(rig).commands
+                self.past += commands
+                self.world.do(*commands)
+            self.past += self._gang_turn()
+            self.world.round()
+            self._check()
+
+    @stateful.initialize(how=st.sampled_from(["empty", "mining", "working", "split"]))
+    def begin(self, how: str) -> None:
+        if how == "empty":
+            return
+        for rig in _RIGS:
+            self.world.bring(hw.KAS if how == "mining" else model.IDLE, rig)
+        if how in ("working", "split"):
+            self.admit(("r1",) if how == "split" else _RIGS)
+            self.all_runs_undisturbed(12)
+            assert self.world.gang().verdict.kind is gangs.VerdictKind.RUNNING
 
     @stateful.rule(rig=_rigs, mode=st.sampled_from([hw.KAS, hw.RVN, model.IDLE, model.OFF]), data=st.data())
     def plan_moves_rig(self, rig: str, mode: model.Mode, data: st.DataObject) -> None:
@@ -222,6 +247,8 @@ class Farm(stateful.RuleBasedStateMachine):
             record = self.world.record(rig)
             if record is not None:
                 assert (record.deadline is None) is record.settled
+                if record.step in (rec.Step.NOTIFYING, rec.Step.STOPPING, rec.Step.RELEASING):
+                    assert self.world.held(rig) == names.SWITCHING, "nobody may come while a rig is between two modes"
 
     def teardown(self) -> None:
         world = self.world
