@@ -14,6 +14,7 @@ from switchyard.cluster import commands as cmd
 from switchyard.cluster import names
 from switchyard.fleet import model
 from switchyard.handover import gangs, machine, observe
+from switchyard.handover import record as rec
 
 _RIGS = ("r1", "r2")
 _rigs = st.sampled_from(_RIGS)
