@@ -84,36 +84,40 @@ class Options:
 
 
 class Inlet:
-    """Where every object enters: the store, and for a PriceFeed its source as well."""
+    """Where every object enters: the store, and for a PriceFeed its source as well.
+
+    Objects come from kopf, from our watches and from our lists, and may overtake each other. The store knows which is
+    the newer; the feeds follow the store.
+    """
 
     def __init__(self, *, store: stores.Store, feeds: feeding.Feeds) -> None:
         self._store = store
         self._feeds = feeds
-        self._feed_names: set[str] = set()
 
     def apply(self, plural: str, body: Mapping[str, Any]) -> None:
         """An object was seen, new or changed."""
+        self._store.apply(plural, body)
         if plural == "pricefeeds":
             metadata = body["metadata"]
-            created = datetime.datetime.fromisoformat(metadata["creationTimestamp"])
-            self._feed_names.add(metadata["name"])
-            self._feeds.set(metadata["name"], body.get("spec") or {}, created)
-        self._store.apply(plural, body)
+            feed = self._store.snapshot().feeds.get(metadata["name"])
+            if feed is not None and feed.uid == metadata["uid"]:
+                created = datetime.datetime.fromisoformat(metadata["creationTimestamp"])
+                self._feeds.set(feed.name, feed.spec, created)
 
     def remove(self, plural: str, namespace: str | None, name: str, *, resource_version: int | None = None) -> None:
         """An object is gone."""
-        if plural == "pricefeeds":
-            self._feed_names.discard(name)
-            self._feeds.remove(name)
         self._store.remove(plural, namespace, name, resource_version=resource_version)
+        self._forget_feeds(plural)
 
     def sweep(self, plural: str, present: set[tuple[str | None, str]], *, resource_version: int | None = None) -> None:
         """These and no others exist."""
-        if plural == "pricefeeds":
-            for name in self._feed_names - {name for _, name in present}:
-                self._feeds.remove(name)
-            self._feed_names &= {name for _, name in present}
         self._store.sweep(plural, present, resource_version=resource_version)
+        self._forget_feeds(plural)
+
+    def _forget_feeds(self, plural: str) -> None:
+        if plural == "pricefeeds":
+            for name in self._feeds.names() - self._store.snapshot().feeds.keys():
+                self._feeds.remove(name)
 
 
 async def run(options: Options) -> None:
@@ -142,6 +146,8 @@ async def run(options: Options) -> None:
             metrics=metric,
             settings=cycle.Settings(
                 plan_seconds=options.plan_seconds,
+                # A replay that plans once a second sees half an hour at a time; ten minutes is what policies live on.
+                plan_gap_seconds=min(1.0, clock.real_seconds(600.0)),
                 handover=machine.Settings(miner_namespace=options.miners_namespace).stretched(options.replay_speed),
             ),
         )
@@ -230,11 +236,13 @@ async def _know_few(client: kube.Client, inlet: Inlet, known: asyncio.Event) -> 
         try:
             for resource in FEW:
                 present: set[tuple[str | None, str]] = set()
+                version = ""
                 async for page in client.pages(resource):
+                    version = page.resource_version
                     for body in page.items:
                         present.add((None, body["metadata"]["name"]))
                         inlet.apply(resource.plural, body)
-                inlet.sweep(resource.plural, present)
+                inlet.sweep(resource.plural, present, resource_version=int(version) if version.isdigit() else None)
             known.set()
         except errors.KubeError as error:
             _LOG.warning("cannot list %s: %s", resource.plural, error)

@@ -139,7 +139,7 @@ class AlternativeStatus(base.Model):
     watts: int | None = None
     """Watts of the whole rig, before PUE."""
     cost_to_move_usd: str | None = None
-    """What moving there would cost beside the time, US dollars."""
+    """What moving there would cost, US dollars: wear, lost work, and what the lost seconds are worth."""
     seconds_to_move: int | None = None
     """Seconds in which the rig would earn nothing."""
     regret_usd: str | None = None

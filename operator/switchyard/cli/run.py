@@ -6,8 +6,12 @@ import argparse
 import asyncio
 import datetime
 from pathlib import Path
+from typing import Final
 
 from switchyard.api import text
+
+
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the Pod
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen",
         type=_address,
-        default=("0.0.0.0", 8080),
-        metavar="HOST:PORT",  # noqa: S104 - probes come from outside
+        default=(_EVERYWHERE, 8080),
+        metavar="HOST:PORT",
         help="where /metrics, /healthz and /readyz are served (0.0.0.0:8080); port 0 picks a free one",
     )
     parser.add_argument("--prices", type=Path, metavar="FOLDER", help="price files may be read from here only")
@@ -67,7 +71,7 @@ def _address(argument: str) -> tuple[str, int]:
     host, _, port = argument.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"HOST:PORT expected, not {argument!r}")
-    return host or "0.0.0.0", int(port)  # noqa: S104 - probes come from outside
+    return host or _EVERYWHERE, int(port)
 
 
 def _moment(argument: str) -> datetime.datetime:

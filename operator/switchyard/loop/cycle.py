@@ -366,7 +366,7 @@ class Cycle:
         news: list[cmd.Command] = []
         for result in await self._executor.run(asked):
             command = result.command
-            if result.body is not None and not isinstance(command, cmd.Emit):
+            if result.body is not None and command.ref.plural in stores.PLURALS and not isinstance(command, cmd.Emit):
                 self._store.apply(command.ref.plural, result.body)
             move = (moves or {}).get(command.ref) if isinstance(command, cmd.Patch) else None
             if move is not None and result.outcome is cmd.Outcome.DONE:

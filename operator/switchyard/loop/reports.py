@@ -219,7 +219,7 @@ class Reports:
                 decisions=self._reply.decisions if self._reply else {},
                 planned_at=self._planned_at,
                 coins=farm.coins.keys(),
-                contested={name: farm.contested[name] for name in members[pool.name] if name in farm.contested},
+                contested=farm.contested,
                 problem=problems.get(("gpupools", pool.name), ""),
             )
             commands += self._write("gpupools", pool, status, now=now)
