@@ -59,6 +59,7 @@ class Options:
         log_level: of the root logger.
         log_json: JSON lines, plain ones, or None: plain in a terminal.
         replay_start, replay_epoch, replay_speed: farm time instead of real time (see `clock.ReplayClock`).
+        handover_patience: factor on every deadline and wait of a hand-over (see `handover.settings`).
         writes_per_second: bound on what the API server is asked to change.
         prices: folder of price files; feeds may name files in it only. None: any path.
     """
@@ -73,6 +74,7 @@ class Options:
     replay_start: datetime.datetime | None = None
     replay_epoch: float = 0.0
     replay_speed: float = 1.0
+    handover_patience: float = 1.0
     writes_per_second: float = 400.0
     prices: Path | None = None
 
@@ -116,7 +118,7 @@ class Inlet:
 
     def _forget_feeds(self, plural: str) -> None:
         if plural == "pricefeeds":
-            for name in self._feeds.names() - self._store.snapshot().feeds.keys():
+            for name in self._feeds.names() - set(self._store.snapshot().feeds):
                 self._feeds.remove(name)
 
 
@@ -148,7 +150,9 @@ async def run(options: Options) -> None:
                 plan_seconds=options.plan_seconds,
                 # A replay that plans once a second sees half an hour at a time; ten minutes is what policies live on.
                 plan_gap_seconds=min(1.0, clock.real_seconds(600.0)),
-                handover=machine.Settings(miner_namespace=options.miners_namespace).stretched(options.replay_speed),
+                handover=machine.Settings(miner_namespace=options.miners_namespace).stretched(
+                    options.replay_speed * options.handover_patience
+                ),
             ),
         )
         watches = {

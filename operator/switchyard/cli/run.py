@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
+import math
 from pathlib import Path
 from typing import Final
 
 from switchyard.api import text
-
 
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the Pod
 
@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where /metrics, /healthz and /readyz are served (0.0.0.0:8080); port 0 picks a free one",
     )
     parser.add_argument("--prices", type=Path, metavar="FOLDER", help="price files may be read from here only")
+    parser.add_argument(
+        "--handover-patience",
+        type=_factor,
+        default=1.0,
+        metavar="FACTOR",
+        help="multiplies every deadline of a hand-over but the notice to work (1); more for slow rigs",
+    )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument("--log-format", default="auto", choices=["auto", "json", "plain"])
     replay = parser.add_argument_group("replay", "farm time instead of real time, for replaying a market")
@@ -54,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         replay_start=arguments.replay_start,
         replay_epoch=arguments.replay_epoch,
         replay_speed=arguments.replay_speed,
+        handover_patience=arguments.handover_patience,
         prices=arguments.prices,
     )
     asyncio.run(app.run(options))
@@ -65,6 +73,16 @@ def _seconds(argument: str) -> float:
         return text.parse_duration(argument)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _factor(argument: str) -> float:
+    try:
+        factor = float(argument)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise argparse.ArgumentTypeError(f"a number above 0 expected, not {argument!r}")
+    return factor
 
 
 def _address(argument: str) -> tuple[str, int]:
