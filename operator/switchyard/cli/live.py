@@ -153,8 +153,9 @@ class View:
 
     def _history(self) -> rich.table.Table:
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, expand=False)
-        for column in ("last switches", "rig", "from", "to", "why"):
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        for column, width in (("last switches", 13), ("rig", 15), ("from", 14), ("to", 14)):
+            table.add_column(column, no_wrap=True, overflow="ellipsis", width=width)
+        table.add_column("why", no_wrap=True, overflow="ellipsis")
         shown = list(self._party.switches)[-_SWITCHES_SHOWN:][::-1]
         for switch in shown:
             why = rich.text.Text(switch.message or switch.reason, style="dim")
