@@ -1,0 +1,129 @@
+"""The other side of the operator, in a thread of its own: the rigs' agents, and onlookers who keep it honest."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from switchyard import clock as clocks
+from switchyard.cluster import names
+from switchyard.kube import client as kube
+from switchyard.kube import credentials, reflector
+from switchyard.simulate import machines, rigs, sight, watcher
+
+_PATIENCE_SECONDS: Final = 30.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """A running work Pod that was told to go: which, and what stood on it at that moment."""
+
+    pod: str
+    noticed: bool
+    checkpoint: str
+
+
+class Departures:
+    """A sink for a watch on Pods: how running work was made to leave."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, bool] = {}
+        self.seen: list[Departure] = []
+
+    def apply(self, plural: str, body: Mapping[str, Any]) -> None:
+        """A Pod was seen, new or changed."""
+        pod = sight.pod(body) if plural == "pods" else None
+        if pod is None or not pod.job:
+            return
+        if pod.deleting and self._running.get(pod.uid):
+            self.seen.append(
+                Departure(
+                    pod=f"{pod.namespace}/{pod.name}",
+                    noticed=pod.notice is not None,
+                    checkpoint=pod.annotations.get(names.ANNOTATION_CHECKPOINT, ""),
+                )
+            )
+        self._running[pod.uid] = pod.running and not pod.deleting
+
+    def remove(self, plural: str, namespace: str | None, name: str, *, resource_version: int | None = None) -> None:
+        """A Pod is gone."""
+
+    def sweep(self, plural: str, present: set[tuple[str | None, str]], *, resource_version: int | None = None) -> None:
+        """These Pods exist and no others."""
+
+
+class Agents:
+    """Agents of some machines, and onlookers: `owners` (two on one Node?) and `departures` (without notice?)."""
+
+    def __init__(
+        self,
+        *,
+        kubeconfig: Path,
+        clock: clocks.Clock,
+        rigs_there: Iterable[machines.Machine],
+        settings: rigs.Settings,
+    ) -> None:
+        self.owners = watcher.Watcher()
+        self.departures = Departures()
+        self._kubeconfig = kubeconfig
+        self._clock = clock
+        self._machines = tuple(rigs_there)
+        self._settings = settings
+        self._rigs: rigs.Rigs | None = None
+        self._error: BaseException | None = None
+        self._up = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="agents", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._up.wait(_PATIENCE_SECONDS), "the agents did not start"
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._task is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(_PATIENCE_SECONDS)
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def faults(self, rig: str) -> rigs.Faults:
+        """What is wrong with a rig; to be changed in place."""
+        assert self._rigs is not None, "the agents were not started"
+        return self._rigs.faults(rig)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._play())
+        except asyncio.CancelledError:
+            pass
+        except BaseException as problem:  # noqa: BLE001 - it is raised again in the test's thread
+            self._error = problem
+        finally:
+            self._up.set()
+
+    async def _play(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        async with kube.Client(credentials=credentials.from_kubeconfig(str(self._kubeconfig))) as client:
+            self._rigs = rigs.Rigs(client=client, clock=self._clock, rigs=self._machines, settings=self._settings)
+            onlookers = [
+                reflector.Reflector(client=client, resource=rigs.PODS, sink=sink)
+                for sink in (self.owners, self.departures)
+            ]
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._rigs.run())
+                for onlooker in onlookers:
+                    group.create_task(onlooker.run())
+                for onlooker in (*onlookers, *self._rigs.watches):
+                    await onlooker.synced.wait()
+                self._up.set()
