@@ -150,6 +150,8 @@ async def run(options: Options) -> None:
                 plan_seconds=options.plan_seconds,
                 # A replay that plans once a second sees half an hour at a time; ten minutes is what policies live on.
                 plan_gap_seconds=min(1.0, clock.real_seconds(600.0)),
+                # Nobody reads figures more often than every ten seconds of his own time.
+                figures_seconds=max(600.0, 10.0 * options.replay_speed),
                 handover=machine.Settings(miner_namespace=options.miners_namespace).stretched(
                     options.replay_speed * options.handover_patience
                 ),
@@ -178,6 +180,7 @@ async def run(options: Options) -> None:
             asyncio.create_task(_know_few(client, inlet, few_known), name="lists of the few"),
             asyncio.create_task(_know_wallets(client, store, options.miners_namespace), name="wallets"),
             asyncio.create_task(metric.measure_loop_lag(), name="loop lag"),
+            asyncio.create_task(farm.teller.run(), name="teller"),
             asyncio.create_task(_turn(farm, watches, few_known), name="cycle"),
             asyncio.create_task(_kopf(inlet, access), name="kopf"),
         ]

@@ -1,4 +1,4 @@
-"""The hand-over of one rig as a state machine: (record, observation, now) -> (record, commands, events).
+"""The hand-over of one rig as a state machine: (record, observation, now) -> (record, commands).
 
 The rule that makes it safe to be killed anywhere: **nothing is done that the Node does not already say.** A turn that
 changes the step returns the Node's patch and nothing else; what the new step asks for (notices, evictions, a miner)
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import Final
 
 from switchyard.cluster import commands as cmd
 from switchyard.cluster import names
@@ -28,9 +27,6 @@ from switchyard.handover import settings as config
 
 Settings = config.Settings
 
-_TROUBLES: Final = reasons.WENT_BACK | {reasons.STUCK_TERMINATING, reasons.NOTICE_LATE, reasons.MINER_LOST}
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
     """What a turn came to.
@@ -38,7 +34,6 @@ class Advance:
     Attributes:
         record: as it shall stand on the Node; None where the Node is not ours.
         commands: the Node's patch first, if there is one.
-        events: for people; to be sent only when the Node's patch went through.
         wake_at: when to look again though nothing was observed; None: no need.
     """
 
@@ -156,7 +151,6 @@ def _advance(
     return Advance(
         record=after,
         commands=((patch,) if patch is not None else ()) + asked,
-        events=_events(before, after, observation.rig),
         wake_at=min(wakes, default=None),
     )
 
@@ -188,18 +182,3 @@ def _adopted(node: model.Node, observation: observe.Observation, now: datetime.d
         claim=claim,
     )
 
-
-def _events(before: rec.Record | None, after: rec.Record, rig: model.Rig) -> tuple[cmd.Emit, ...]:
-    if before is not None and (before.reason, before.mode, before.step) == (after.reason, after.mode, after.step):
-        return ()
-    known = before is not None and before.reason == after.reason and before.mode == after.mode
-    if after.reason in _TROUBLES and not known:
-        reason, message, warning = after.reason, f"{after.origin} to {after.mode}: {after.message}", True
-    elif before is None or before.started != after.started:
-        reason, message, warning = "SwitchStarted", f"{after.origin} to {after.mode}: {after.message}", False
-    elif after.settled:
-        reason, message, warning = "SwitchSettled", f"{after.mode}: {after.message}", False
-    else:
-        return ()
-    ref = cmd.Ref(api_version=names.API_VERSION, kind="Rig", plural="rigs", name=rig.name)
-    return (cmd.Emit(ref=ref, uid=rig.uid, reason=reason, message=message, action="Switch", warning=warning),)

@@ -13,8 +13,7 @@ import dataclasses
 import datetime
 import logging
 import time
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Final
 
 from switchyard import clock as clocks
 from switchyard.cluster import commands as cmd
@@ -24,7 +23,7 @@ from switchyard.fleet import store as stores
 from switchyard.handover import gangs, machine, observe
 from switchyard.handover import record as rec
 from switchyard.loop import changes as changing
-from switchyard.loop import holding, reports
+from switchyard.loop import hands, holding, reports, telling
 from switchyard.market import feeds as feeding
 from switchyard.planning import compose, policy
 from switchyard.planning import request as planning
@@ -33,12 +32,7 @@ from switchyard.valuation import switching_cost, worth
 
 _LOG = logging.getLogger(__name__)
 
-
-class Executor(Protocol):
-    """Carries out commands; `switchyard.kube.executor` in the operator."""
-
-    async def run(self, todo: Iterable[cmd.Command]) -> list[cmd.Result]:
-        """Results in the order of the commands."""
+_STEPS_AT_ONCE: Final = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +44,7 @@ class Settings:
         plan_gap_seconds: least real time between two plans, however much changes.
         poll_seconds: most real time between two looks at hand-overs under way, though nothing has changed.
         price_share: a price that moved by more than this share since the last plan brings the next one forward.
+        figures_seconds: farm time between two writes of a rig's mere figures.
         handover: deadlines and names of the hand-over.
     """
 
@@ -57,6 +52,7 @@ class Settings:
     plan_gap_seconds: float = 1.0
     poll_seconds: float = 1.0
     price_share: float = 0.01
+    figures_seconds: float = 600.0
     handover: machine.Settings = dataclasses.field(default_factory=machine.Settings)
 
 
@@ -83,6 +79,7 @@ class Cycle:
 
     Attributes:
         changes: what the next turn will look at; the store and the feeds ring its bell.
+        teller: writes what people are told; runs as a task of its own.
         turned_at: machine's monotonic seconds of the last turn that went through.
         planned_at: farm time of the last plan; None before the first.
         failures: turns that failed in a row.
@@ -93,7 +90,7 @@ class Cycle:
         *,
         store: stores.Store,
         feeds: feeding.Feeds,
-        executor: Executor,
+        executor: hands.Executor,
         clock: clocks.Clock,
         metrics: metering.Metrics,
         settings: Settings,
@@ -104,7 +101,6 @@ class Cycle:
         self.failures = 0
         self._store = store
         self._feeds = feeds
-        self._executor = executor
         self._clock = clock
         self._metrics = metrics
         self._settings = settings
@@ -114,7 +110,10 @@ class Cycle:
             metrics=metrics,
             records=self._records,
             miners_namespace=settings.handover.miner_namespace,
+            figures_every=datetime.timedelta(seconds=settings.figures_seconds),
         )
+        self._hands = hands.Hands(executor=executor, store=store, changes=self.changes)
+        self.teller = telling.Teller(store=store, clock=clock, doing=self._hands, reporting=self._reports)
         self._farm = model.Farm()
         self._rig_on: dict[str, str] = {}
         self._targets: dict[str, _Target] = {}
@@ -124,7 +123,6 @@ class Cycle:
         self._memory: planning.Memory | None = None
         self._replan = True
         self._planned_real = -1e9
-        self._few_real = -1e9
         store.on_change = self.changes.note
         feeds.on_change = self._priced
 
@@ -175,24 +173,14 @@ class Cycle:
         if changed.everything or changed.rigs:
             self._rig_on = {rig.node_name: rig.name for rig in farm.rigs.values()}
         if changed.everything or changed.nodes or changed.others:
-            await self._do(registration.registrations(farm), now)
+            await self._hands.do(registration.registrations(farm))
         rigs = self._affected(changed, before, farm, now)
         jobs = set(farm.jobs) if changed.everything else self._affected_jobs(changed, farm)
         await self._hand_over(rigs=rigs, jobs=jobs, now=now)
         planned = self._plan_due(now)
         if planned:
             await self._plan(now)
-        await self._tell(rigs, planned=planned, few=bool(changed.others), now=now)
-
-    async def _tell(self, rigs: set[str], *, planned: bool, few: bool, now: datetime.datetime) -> None:
-        farm = self._store.snapshot()
-        told = farm.rigs.keys() if planned else (rig for rig in rigs if rig in farm.rigs)
-        commands = self._reports.rigs(farm, told, now=now, planned=planned)
-        # Counts of rigs per mode change with every step of a hand-over: once a second is often enough for people.
-        if planned or few or (rigs and time.monotonic() - self._few_real >= 1.0):
-            commands += self._reports.few(farm, self._store.problems, now=now)
-            self._few_real = time.monotonic()
-        await self._do(commands, now)
+        self.teller.note(rigs, planned=planned, few=bool(changed.others))
 
     # --- hand-over ---------------------------------------------------------------------------------------------
 
@@ -223,6 +211,14 @@ class Cycle:
         return held | {key for key in changed.jobs if key in farm.jobs}
 
     async def _hand_over(self, *, rigs: set[str], jobs: set[str], now: datetime.datetime) -> None:
+        """Move rigs and gangs on, and those that moved once more: not every step has to wait for news."""
+        for _ in range(_STEPS_AT_ONCE):
+            if rigs or jobs:
+                rigs, jobs = await self._move_on(rigs=rigs, jobs=jobs, now=now), set()
+                self._farm = self._store.snapshot()
+
+    async def _move_on(self, *, rigs: set[str], jobs: set[str], now: datetime.datetime) -> set[str]:
+        """One step of each; gives the rigs whose Nodes now say something new."""
         farm = self._farm
         commands: list[cmd.Command] = []
         broken = set()
@@ -264,7 +260,15 @@ class Cycle:
             commands += step.commands
             if step.commands and step.record != record:
                 moves[step.commands[0].ref] = _Move(rig, record, step.record)
-        await self._do(commands, now, moves)
+        moved = set()
+        for result in await self._hands.do(commands):
+            move = moves.get(result.command.ref) if isinstance(result.command, cmd.Patch) else None
+            if move is not None and result.outcome is cmd.Outcome.DONE:
+                # People are told of a move once its Node says so, not before.
+                self.teller.say(self._reports.switch(farm, move.rig, before=move.before, after=move.after, now=now))
+                moved.add(move.rig.name)
+        self.teller.note(moved)
+        return moved
 
     def _step(
         self,
@@ -345,39 +349,11 @@ class Cycle:
         self._reports.planned(market=market, valuation=valuation, reply=reply, now=now)
         self._targets = _targets(farm, reply)
         self._metrics.planned(seconds=time.perf_counter() - started)
-        await self._do(self._reports.jobs(farm, reply, now=now), now)
+        await self._hands.do(self._reports.jobs(farm, reply, now=now))
         self._farm = farm = self._store.snapshot()
         taken = {placement.rig for admission in reply.admissions for placement in admission.placement}
         rigs = {name for name in taken | set(self._targets) if name in farm.rigs}
         await self._hand_over(rigs=rigs, jobs=set(), now=now)
-
-    # --- commands ----------------------------------------------------------------------------------------------
-
-    async def _do(
-        self, commands: Iterable[cmd.Command], now: datetime.datetime, moves: Mapping[cmd.Ref, _Move] | None = None
-    ) -> None:
-        """Carry out commands, and read our own writes: the watch may be a moment behind.
-
-        People are told of a rig's move once its Node says so, not before.
-        """
-        asked = list(commands)
-        if not asked:
-            return
-        news: list[cmd.Command] = []
-        for result in await self._executor.run(asked):
-            command = result.command
-            if result.body is not None and command.ref.plural in stores.PLURALS and not isinstance(command, cmd.Emit):
-                self._store.apply(command.ref.plural, result.body)
-            move = (moves or {}).get(command.ref) if isinstance(command, cmd.Patch) else None
-            if move is not None and result.outcome is cmd.Outcome.DONE:
-                news += self._reports.switch(self._farm, move.rig, before=move.before, after=move.after, now=now)
-            if result.outcome is cmd.Outcome.CONFLICT:
-                # Somebody was quicker: look again with what they wrote.
-                self.changes.note(command.ref.plural, _key(command.ref))
-            if result.outcome in (cmd.Outcome.INVALID, cmd.Outcome.FAILED):
-                _LOG.warning("%s %s: %s", command.ref, result.outcome.value, result.message)
-        if news:
-            await self._executor.run(news)
 
 
 def _targets(farm: model.Farm, reply: planning.PlanReply) -> dict[str, _Target]:
@@ -394,7 +370,3 @@ def _targets(farm: model.Farm, reply: planning.PlanReply) -> dict[str, _Target]:
 def _claimed(farm: model.Farm, rig: str, job: model.Job) -> bool:
     node = farm.nodes.get(farm.rigs[rig].node_name)
     return node is not None and node.labels.get(names.LABEL_CLAIM) == job.uid
-
-
-def _key(ref: cmd.Ref) -> str:
-    return f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name

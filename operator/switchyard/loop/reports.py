@@ -51,11 +51,13 @@ class Reports:
         metrics: metering.Metrics,
         records: holding.Records,
         miners_namespace: str,
+        figures_every: datetime.timedelta,
     ) -> None:
         self._feeds = feeds
         self._metrics = metrics
         self._records = records
         self._miners_namespace = miners_namespace
+        self._figures_every = figures_every
         self._reply: planning.PlanReply | None = None
         self._valuation: values.Valuation | None = None
         self._market = quotes.Market(at=datetime.datetime.min.replace(tzinfo=datetime.UTC), quotes={})
@@ -195,7 +197,7 @@ class Reports:
                 unvalued=unvalued.get(name),
                 contested=farm.contested.get(name, ()),
             )
-            commands += self._write("rigs", rig, status, now=now, every=writes.FIGURES_EVERY)
+            commands += self._write("rigs", rig, status, now=now, every=self._figures_every)
         return commands
 
     # --- the few -----------------------------------------------------------------------------------------------
