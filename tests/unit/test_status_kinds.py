@@ -623,6 +623,17 @@ def test_a_broken_gang_waits_again_and_that_is_no_preemption() -> None:
     assert (one.preemptions, one.attempts) == (0, 1)
 
 
+def test_what_a_job_saves_as_it_is_stopped_outlives_its_pods() -> None:
+    one = after(admitted_job(), job.preempting(admitted_job(), PREEMPTION, NOW + minutes(5)))
+    leaving = [pod(progress=0.4, checkpoint_at=NOW + minutes(6)), pod(progress=0.5, checkpoint_at=NOW + minutes(7))]
+    one = after(one, job.stopping(one, leaving, NOW + minutes(7)))
+    assert one.state is model.JobState.PREEMPTING
+    one = after(one, job.stopping(one, [], NOW + minutes(8)))
+    one = after(one, job.stopped(one, [], NOW + minutes(9)))
+    assert (one.status["progress"], one.status["lastCheckpoint"]) == ("0.40", "2026-07-01T12:06:00Z")
+    assert job.stopping(one, leaving, NOW + minutes(10)) == one.status, "whoever waits has no Pods"
+
+
 def test_a_gang_stopped_because_it_broke_says_so_and_counts_as_no_preemption() -> None:
     lost = request.Preemption(job="tenant/train", reason="GangBroken", message="rig-0 is gone", targets={})
     one = admitted_job()

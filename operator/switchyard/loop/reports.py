@@ -106,8 +106,10 @@ class Reports:
         told: cmd.Emit | None = None
         verdict, kinds = advance.verdict, gangs.VerdictKind
         match verdict.kind:
-            case kinds.WAITING | kinds.STOPPING:
+            case kinds.WAITING:
                 return []
+            case kinds.STOPPING:
+                return self._job(job, job_status.stopping(job, pods, now), now=now)
             case kinds.STARTING | kinds.RUNNING:
                 started = verdict.kind is kinds.RUNNING
                 status = job_status.running(

@@ -108,6 +108,13 @@ def running(
     return _status(job, [finding], now=now, **fields)
 
 
+def stopping(job: model.Job, pods: Iterable[model.Pod], now: datetime.datetime) -> dict[str, Any]:
+    """The job is on its way out. What its Pods save as they leave is the last that they can tell."""
+    if not _admitted(job):
+        return _status(job, [], now=now)
+    return _status(job, [], now=now, **_seen(pods))
+
+
 def stopped(
     job: model.Job,
     pods: Iterable[model.Pod],
