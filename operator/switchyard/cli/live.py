@@ -16,7 +16,7 @@ import rich.text
 from switchyard import clock as clocks
 from switchyard.simulate import baseline, play
 
-_BASELINE_EVERY_SECONDS: Final = 3.0
+_BASELINE_EVERY_SECONDS: Final = 8.0
 _LINE_EVERY_SECONDS: Final = 5.0
 _SWITCHES_SHOWN: Final = 8
 _CHEAP, _DEAR = 0.015, 0.1  # $/kWh: where prices are shown in colour

@@ -39,11 +39,12 @@ class Operator:
             last = "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
             raise OperatorError(f"the operator ended with status {self._process.returncode}; {self._log}:\n{last}")
 
-    async def metrics(self) -> Mapping[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """Every sample: by its name and its sorted labels."""
+    async def metrics(self, *, keep: Path) -> Mapping[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Every sample: by its name and its sorted labels. What was exposed is kept in a file."""
         address = f"http://127.0.0.1:{self._port}/metrics"
         async with aiohttp.ClientSession() as session, session.get(address) as response:
             exposed = await response.text()
+        keep.write_text(exposed)
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in parser.text_string_to_metric_families(exposed)

@@ -158,7 +158,7 @@ async def _run(options: argparse.Namespace, script: _Script, console: rich.conso
                 await _show(party, operator=operator, clock=clock, script=script, console=console)
                 summary = verdict.summarise(
                     party,
-                    metrics=await operator.metrics(),
+                    metrics=await operator.metrics(keep=options.out / "metrics.txt"),
                     static=baseline.best(
                         script.truth,
                         script.jobs,

@@ -74,6 +74,7 @@ class _Rig:
     """One agent's mind."""
 
     machine: machines.Machine
+    gpus: list[dict[str, Any]]
     faults: Faults
     profile: str = "idle"
     since: datetime.datetime
@@ -116,7 +117,7 @@ class Rigs:
         self._clock = clock
         self._draw = draw or (lambda machine, pods, profile: float(machine.host_watts))
         now = clock.now()
-        self._rigs = {rig.name: _Rig(machine=rig, faults=Faults(), since=now) for rig in rigs}
+        self._rigs = {rig.name: _Rig(machine=rig, gpus=rig.gpus(), faults=Faults(), since=now) for rig in rigs}
         self._pods: dict[tuple[str, str], sight.Pod] = {}
         self._on: dict[str, dict[tuple[str, str], sight.Pod]] = {}
         self._noticed: dict[str, float] = {}
@@ -195,22 +196,26 @@ class Rigs:
         async with asyncio.TaskGroup() as group:
             for watch in self.watches:
                 group.create_task(watch.run())
-            group.create_task(self._play())
+            group.create_task(self._play(group))
 
-    async def _play(self) -> None:
+    async def _play(self, group: asyncio.TaskGroup) -> None:
         for watch in self.watches:
             await watch.synced.wait()
         while True:
             self._wake.clear()
             todo = [*self._play_work(), *self._play_agents()]
             if todo:
-                for result in await self._executor.run(todo):
-                    self._settle(result)
+                # Not awaited: no agent waits for another's answer.
+                group.create_task(self._send(todo))
             try:
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def _send(self, todo: list[commands.Command]) -> None:
+        for result in await self._executor.run(todo):
+            self._settle(result)
 
     def _settle(self, result: commands.Result) -> None:
         if result.outcome in (commands.Outcome.INVALID, commands.Outcome.FAILED):
@@ -242,7 +247,7 @@ class Rigs:
                 "since": _text(rig.since),
                 "gpuMemoryUsedMiB": self._memory(rig, pods, real),
                 "watts": round(self._draw(rig.machine, pods, rig.profile)),
-                "gpus": rig.machine.gpus(),
+                "gpus": rig.gpus,
             }
             due = rig.stale or said != rig.said or real - rig.said_at >= self.settings.report_every_seconds
             # A Rig that was not there a moment ago is not asked for ten times a second.
