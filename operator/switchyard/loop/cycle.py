@@ -221,6 +221,7 @@ class Cycle:
         """One step of each; gives the rigs whose Nodes now say something new."""
         farm = self._farm
         commands: list[cmd.Command] = []
+        created: dict[cmd.Ref, str] = {}
         broken = set()
         for key in sorted(jobs):
             job = farm.jobs[key]
@@ -233,6 +234,7 @@ class Cycle:
             }
             advance = gangs.advance(farm, job, records=held, now=now, settings=self._settings.handover)
             commands += advance.commands
+            created |= {command.ref: key for command in advance.commands if isinstance(command, cmd.Create)}
             commands += self._reports.gang(farm, job, advance, now=now)
             if advance.verdict.kind is gangs.VerdictKind.BROKEN:
                 broken.add(key)
@@ -261,12 +263,18 @@ class Cycle:
             if step.commands and step.record != record:
                 moves[step.commands[0].ref] = _Move(rig, record, step.record)
         moved = set()
+        rejected: dict[str, str] = {}
         for result in await self._hands.do(commands):
+            if result.outcome is cmd.Outcome.INVALID and result.command.ref in created:
+                rejected[created[result.command.ref]] = result.message
             move = moves.get(result.command.ref) if isinstance(result.command, cmd.Patch) else None
             if move is not None and result.outcome is cmd.Outcome.DONE:
                 # People are told of a move once its Node says so, not before.
                 self.teller.say(self._reports.switch(farm, move.rig, before=move.before, after=move.after, now=now))
                 moved.add(move.rig.name)
+        jobs_now = self._store.snapshot().jobs if rejected else {}
+        for key in rejected.keys() & jobs_now.keys():
+            await self._hands.do(self._reports.rejected(jobs_now[key], rejected[key], now=now))
         self.teller.note(moved)
         return moved
 

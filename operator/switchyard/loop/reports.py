@@ -40,6 +40,9 @@ _KINDS: Final = {
 GANG_BROKEN: Final = "GangBroken"
 """Why a gang is being stopped that lost a rig: reason of its Preempted condition."""
 
+TEMPLATE_INVALID: Final = "TemplateInvalid"
+"""Why a job is over that never ran: reason of its Finished condition."""
+
 
 class Reports:
     """Knows the last plan, and turns it and a snapshot into what has to be written. Remembers nothing that matters."""
@@ -138,6 +141,15 @@ class Reports:
                 told = events.finished(job, succeeded=succeeded, message=verdict.message)
         commands = self._job(job, status, now=now, decides=True)
         return [*commands, told] if commands and told is not None else commands
+
+    def rejected(self, job: model.Job, message: str, *, now: datetime.datetime) -> list[cmd.Command]:
+        """The API server will not have the gang's Job, today or tomorrow: only its owner can mend the template."""
+        words = f"The API server refuses the Job of spec.template: {message}"
+        status = job_status.finished(job, (), now, succeeded=False, reason=TEMPLATE_INVALID, message=words)
+        return [
+            *self._job(job, status, now=now, decides=True),
+            events.finished(job, succeeded=False, message=words),
+        ]
 
     def _job(
         self, job: model.Job, status: Mapping[str, object], *, now: datetime.datetime, decides: bool = False

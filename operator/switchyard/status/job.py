@@ -158,12 +158,18 @@ def stopped(
 
 
 def finished(
-    job: model.Job, pods: Iterable[model.Pod], now: datetime.datetime, *, succeeded: bool, message: str = ""
+    job: model.Job,
+    pods: Iterable[model.Pod],
+    now: datetime.datetime,
+    *,
+    succeeded: bool,
+    reason: str = "",
+    message: str = "",
 ) -> dict[str, Any]:
     """The job is over, for good. Its rigs are free; when it ran stays."""
     if conditions.holds(job.status, "Finished"):
         return _status(job, [], now=now)
-    reason = "Succeeded" if succeeded else "Failed"
+    reason = reason or ("Succeeded" if succeeded else "Failed")
     words = message or ("It has done its work." if succeeded else "It failed.")
     fields = _seen(pods)
     if succeeded:
