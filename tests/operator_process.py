@@ -38,6 +38,13 @@ class Usage:
     peak_mib: float
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far, in user and kernel mode."""
+    # The name of the program stands in brackets and may hold anything; the 14th and 15th field follow it.
+    fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class OperatorProcess:
     """`switchyard run` as a context manager.
 
@@ -137,14 +144,12 @@ class OperatorProcess:
 
     def usage(self) -> Usage:
         """CPU and memory so far."""
-        folder = Path("/proc") / str(self.pid)
-        # The name of the program stands in brackets and may hold anything; the 14th and 15th field follow it.
-        fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line)
+        status = (Path("/proc") / str(self.pid) / "status").read_text()
+        found = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         return Usage(
-            cpu_seconds=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
-            resident_mib=int(status["VmRSS"].split()[0]) / 1024,
-            peak_mib=int(status["VmHWM"].split()[0]) / 1024,
+            cpu_seconds=cpu_seconds(self.pid),
+            resident_mib=int(found["VmRSS"].split()[0]) / 1024,
+            peak_mib=int(found["VmHWM"].split()[0]) / 1024,
         )
 
     def check(self) -> None:

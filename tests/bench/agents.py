@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -25,10 +26,11 @@ _WORKERS: Final = 8
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sight:
-    """What a Node says: the observed mode (`mining`, `switching`, ...) and the profile that is asked for."""
+    """What a Node says: the observed mode (`mining`, `switching`, ...), the profile asked for, the hand-over's step."""
 
     state: str
     profile: str
+    step: str
 
 
 Seen = Callable[[str, Sight, float], None]
@@ -87,8 +89,11 @@ class Agents:
         if name not in self._gpus:
             return
         annotations = metadata.get("annotations", {})
+        record = json.loads(annotations.get(names.ANNOTATION_HANDOVER, "{}"))
         sight = Sight(
-            metadata.get("labels", {}).get(names.LABEL_MODE_STATE, ""), annotations.get(names.ANNOTATION_PROFILE, "")
+            metadata.get("labels", {}).get(names.LABEL_MODE_STATE, ""),
+            annotations.get(names.ANNOTATION_PROFILE, ""),
+            record.get("step", ""),
         )
         if self.sights.get(name) != sight:
             self.sights[name] = sight

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from bench import agents, farm, report
 from controlplane import ControlPlane, manifests
-from operator_process import OperatorProcess, Sample
+from operator_process import OperatorProcess, Sample, cpu_seconds
 from switchyard.kube import client as kube
 from switchyard.kube import credentials
 
@@ -143,17 +143,22 @@ class _Bench:
         count = self._options.rigs
         with self.operator() as operator:
             ready = await asyncio.to_thread(operator.wait_ready, timeout_seconds=120)
-            mining = agents.Sight("mining", f"mining.{farm.BEFORE}")
             await self._until(
                 f"{count} rigs mine {farm.BEFORE}",
-                lambda: sum(sight == mining for sight in self._agents.sights.values()),
+                lambda: sum(_mines(sight, farm.BEFORE) for sight in self._agents.sights.values()),
                 count,
                 operator,
             )
             all_mine = time.monotonic() - operator.started_at
             self._say(f"first plan after {ready:.1f} s, all rigs mine after {all_mine:.1f} s")
             await self._quiet(operator)
-            found = {"ready_seconds": ready, "all_mine_seconds": all_mine, **dataclasses.asdict(operator.usage())}
+            metrics = await asyncio.to_thread(operator.metrics)
+            found = {
+                "ready_seconds": ready,
+                "all_mine_seconds": all_mine,
+                "commands": _commands(metrics),
+                **dataclasses.asdict(operator.usage()),
+            }
             await self.stop(operator)
         return found
 
@@ -209,23 +214,25 @@ class _Bench:
         await self._plan_age(operator)
         locked: dict[str, float] = {}
         settled: dict[str, float] = {}
-        target = agents.Sight("mining", f"mining.{farm.AFTER}")
+        steps: dict[str, list[float]] = {}
         stray: set[str] = set()
 
         def note(name: str, sight: agents.Sight, moment: float) -> None:
             if name not in moved:
                 stray.add(name)
-            elif sight == target:
+                return
+            steps.setdefault(sight.step, []).append(moment - started)
+            if _mines(sight, farm.AFTER):
                 settled.setdefault(name, moment)
             elif sight.state == "switching":
                 locked.setdefault(name, moment)
 
-        self._agents.seen = note
-        before, metrics_before = operator.usage(), await asyncio.to_thread(operator.metrics)
+        before, metrics_before = self._cpu(operator), await asyncio.to_thread(operator.metrics)
         started = time.monotonic()
+        self._agents.seen = note
         self._prices[site] = farm.SPIKE
         await self._until(f"{len(moved)} rigs of {site} have switched", lambda: len(settled), len(moved), operator)
-        after, metrics = operator.usage(), await asyncio.to_thread(operator.metrics)
+        after, metrics = self._cpu(operator), await asyncio.to_thread(operator.metrics)
         first, last_locked = min(locked.values()) - started, max(locked.values()) - started
         each = sorted(settled[name] - locked[name] for name in moved)
         found = {
@@ -236,10 +243,12 @@ class _Bench:
             "one_rig_median_seconds": statistics.median(each),
             "one_rig_most_seconds": each[-1],
             "others_that_moved": len(stray),
-            "operator_cpu_seconds": after.cpu_seconds - before.cpu_seconds,
+            "cpu_seconds": {name: round(after[name] - seconds, 2) for name, seconds in before.items()},
             "writes": _sum(metrics, "switchyard_commands_total") - _sum(metrics_before, "switchyard_commands_total"),
             "conflicts": _sum(metrics, "switchyard_commands_total", outcome="conflict")
             - _sum(metrics_before, "switchyard_commands_total", outcome="conflict"),
+            "commands": _commands(metrics, since=metrics_before),
+            "steps": {step: {"first": min(at), "last": max(at)} for step, at in steps.items()},
         }
         self._say(
             f"first Node locked after {first:.2f} s, the {len(moved)}th after {last_locked:.2f} s, "
@@ -247,6 +256,11 @@ class _Bench:
         )
         self._agents.seen = lambda name, sight, moment: None
         return found
+
+    def _cpu(self, operator: OperatorProcess) -> dict[str, float]:
+        """CPU seconds so far of everybody who has a part in it."""
+        pids = {**self._control_plane.pids(), "operator": operator.pid, "bench": os.getpid()}
+        return {name: cpu_seconds(pid) for name, pid in pids.items()}
 
     async def _plan_age(self, operator: OperatorProcess) -> None:
         """Wait until the last plan is as old as the benchmark's prices want it."""
@@ -349,6 +363,26 @@ def _mean(metrics: Mapping[Sample, float], name: str, *, since: Mapping[Sample, 
     count = _sum(metrics, f"{name}_count") - _sum(before, f"{name}_count")
     total = _sum(metrics, f"{name}_sum") - _sum(before, f"{name}_sum")
     return total / count if count else None
+
+
+def _commands(
+    metrics: Mapping[Sample, float], *, since: Mapping[Sample, float] | None = None
+) -> dict[str, dict[str, float]]:
+    """How many commands of each kind, and how long one took on average."""
+    name = "switchyard_command_duration_seconds"
+    kinds = {dict(found)["kind"] for sample, found in metrics if sample == f"{name}_count"}
+    found = {}
+    for kind in sorted(kinds):
+        count, total = (
+            _sum(metrics, f"{name}_{what}", kind=kind) - _sum(since or {}, f"{name}_{what}", kind=kind)
+            for what in ("count", "sum")
+        )
+        found[kind] = {"count": count, "mean_seconds": total / count if count else 0.0}
+    return found
+
+
+def _mines(sight: agents.Sight, coin: str) -> bool:
+    return sight.state == "mining" and sight.profile == f"mining.{coin}"
 
 
 def _show(profile: Path) -> None:
