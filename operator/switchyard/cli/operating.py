@@ -44,12 +44,7 @@ class Operator:
         address = f"http://127.0.0.1:{self._port}/metrics"
         async with aiohttp.ClientSession() as session, session.get(address) as response:
             exposed = await response.text()
-        keep.write_text(exposed)
-        return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in parser.text_string_to_metric_families(exposed)
-            for sample in family.samples
-        }
+        return _samples(exposed, keep=keep)
 
     async def stop(self) -> None:
         """End it and all it has started: first asked, then made to."""
@@ -97,6 +92,15 @@ async def operator(*, clock: clocks.ReplayClock, kubeconfig: str, log: Path) -> 
         yield running
     finally:
         await asyncio.shield(running.stop())
+
+
+def _samples(exposed: str, *, keep: Path) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    keep.write_text(exposed)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in parser.text_string_to_metric_families(exposed)
+        for sample in family.samples
+    }
 
 
 def _free_port() -> int:

@@ -220,7 +220,7 @@ async def _show(
 
 async def _keep(console: rich.console.Console, *, path: str, operator: operating.Operator) -> None:
     console.print(
-        f"\nThe farm stays up until Ctrl-C; its market holds the last prices. In another terminal:\n"
+        f"\nThe farm stays up until Ctrl-C: operator, rigs and market go on. In another terminal:\n"
         f"  export KUBECONFIG={path}\n"
         "  kubectl get sites,coins,pricefeeds,gpupools,rigs\n"
         "  kubectl get aijobs -A\n"
