@@ -140,10 +140,14 @@ async def run(options: Options) -> None:
         hands = executor.Executor(
             client=client, writes_per_second=options.writes_per_second, on_result=_count_into(metric)
         )
+        news = executor.Executor(
+            client=client, workers=4, writes_per_second=options.writes_per_second / 4, on_result=_count_into(metric)
+        )
         farm = cycle.Cycle(
             store=store,
             feeds=feeds,
             executor=hands,
+            news_executor=news,
             clock=clock,
             metrics=metric,
             settings=cycle.Settings(

@@ -91,6 +91,7 @@ class Cycle:
         store: stores.Store,
         feeds: feeding.Feeds,
         executor: hands.Executor,
+        news_executor: hands.Executor,
         clock: clocks.Clock,
         metrics: metering.Metrics,
         settings: Settings,
@@ -113,7 +114,9 @@ class Cycle:
             figures_every=datetime.timedelta(seconds=settings.figures_seconds),
         )
         self._hands = hands.Hands(executor=executor, store=store, changes=self.changes)
-        self.teller = telling.Teller(store=store, clock=clock, doing=self._hands, reporting=self._reports)
+        # News has an executor of its own: statuses and Events must not stand before a rig's next step.
+        news = hands.Hands(executor=news_executor, store=store, changes=self.changes)
+        self.teller = telling.Teller(store=store, clock=clock, doing=news, reporting=self._reports)
         self._farm = model.Farm()
         self._rig_on: dict[str, str] = {}
         self._targets: dict[str, _Target] = {}
