@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--farm", type=Path, default=Path("examples/demo"), metavar="FOLDER", help="the farm's files")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), metavar="FOLDER", help="logs and summary")
     parser.add_argument("--keep", action="store_true", help="leave the farm up afterwards, until Ctrl-C")
-    parser.add_argument("--hours", type=float, help="of farm time (96)")
+    parser.add_argument("--hours", type=float, help="of farm time (96; with --market 60)")
     parser.add_argument("--speed", type=float, metavar="FACTOR", help="farm seconds per second (fills 4 minutes)")
     parser.add_argument(
         "--start", type=_moment, metavar="TIME", help="2021-10-18T05:00Z, or where --market is liveliest"

@@ -63,7 +63,7 @@ class Settings:
         report_every_seconds: real time after which an agent repeats itself.
     """
 
-    apply_seconds: float = 0.05
+    apply_seconds: float = 0.02
     checkpoint_seconds: float = 30.0
     checkpoint_every_seconds: float = 3600.0
     report_every_seconds: float = 30.0
@@ -223,8 +223,7 @@ class Rigs:
         # What did not arrive (the Rig is not registered yet, the Pod is gone) is said again.
         if result.outcome is not commands.Outcome.DONE and result.command.ref.plural == "rigs":
             rig = self._rigs[result.command.ref.name]
-            rig.stale = True
-            rig.said_at = time.monotonic()
+            rig.said, rig.said_at, rig.stale = None, time.monotonic(), True
 
     # --- agents ------------------------------------------------------------------------------------------------
 
@@ -242,6 +241,10 @@ class Rigs:
             wanted = rig.faults.wrong_profile or rig.wanted
             if wanted and wanted != rig.profile and real >= rig.apply_at:
                 rig.profile, rig.since = wanted, now
+            elif wanted and wanted != rig.profile:
+                # It is on its way: there is nothing to say before it is in force.
+                self._wake_at(rig.apply_at)
+                continue
             said = {
                 "profile": rig.profile,
                 "since": _text(rig.since),
@@ -255,6 +258,9 @@ class Rigs:
                 rig.said, rig.said_at, rig.stale = said, real, False
                 todo.append(_report(rig.machine.name, {**said, "observedAt": _text(now)}))
         return todo
+
+    def _wake_at(self, moment: float) -> None:
+        asyncio.get_running_loop().call_later(max(0.0, moment - time.monotonic()), self._wake.set)
 
     def _memory(self, rig: _Rig, pods: list[sight.Pod], real: float) -> int:
         slow = not pods and real - rig.emptied_at < rig.faults.slow_release_seconds
