@@ -86,15 +86,9 @@ def test_a_second_site_takes_over_where_the_first_has_none(yard: farmyard.Yard) 
 
 
 def test_a_rig_outlives_its_node_and_knows_it_again(yard: farmyard.Yard) -> None:
-    yard.prices.set("ant", 0.01)
     yard.build(
         rigs_there=[things.machine("gone-1"), things.machine("gone-2")],
-        objects=[
-            things.site(),
-            things.pool(coins=["ant"]),
-            things.coin("ant"),
-            things.web_feed("revenue-ant", yard.prices.url("ant")),
-        ],
+        objects=[things.site(), things.pool(coins=["ant"]), *yard.coin("ant", 0.01)],
     )
     mining = {"gone-1": "Mining/ant", "gone-2": "Mining/ant"}
     yard.eventually(lambda: yard.expect_modes(mining))

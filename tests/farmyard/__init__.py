@@ -9,6 +9,10 @@ A test says what there is (`things`), changes it through the API server as peopl
 
 from __future__ import annotations
 
-from farmyard.yard import Yard
+import pytest
+
+pytest.register_assert_rewrite("farmyard.yard")
+
+from farmyard.yard import Yard  # noqa: E402 - pytest has to know of its asserts before it is loaded
 
 __all__ = ["Yard"]

@@ -14,17 +14,18 @@ from switchyard import clock as clocks
 from switchyard.cluster import names
 from switchyard.kube import client as kube
 from switchyard.kube import credentials, reflector
-from switchyard.simulate import machines, rigs, sight, watcher
+from switchyard.simulate import machines, rigs, sight, watcher, work
 
 _PATIENCE_SECONDS: Final = 30.0
+_CLOSING_SECONDS: Final = 0.1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """A running work Pod that was told to go: which, and what stood on it at that moment."""
+    """A running work Pod that was told to go, and the notice and checkpoint that stood on it then; "" for none."""
 
     pod: str
-    noticed: bool
+    notice: str
     checkpoint: str
 
 
@@ -44,7 +45,7 @@ class Departures:
             self.seen.append(
                 Departure(
                     pod=f"{pod.namespace}/{pod.name}",
-                    noticed=pod.notice is not None,
+                    notice=pod.annotations.get(names.ANNOTATION_NOTICE, ""),
                     checkpoint=pod.annotations.get(names.ANNOTATION_CHECKPOINT, ""),
                 )
             )
@@ -102,6 +103,11 @@ class Agents:
         assert self._rigs is not None, "the agents were not started"
         return self._rigs.faults(rig)
 
+    def gang(self, job: str) -> work.Gang:
+        """What a job's program has done, by `namespace/name`."""
+        assert self._rigs is not None, "the agents were not started"
+        return self._rigs.gangs[job]
+
     def _run(self) -> None:
         try:
             asyncio.run(self._play())
@@ -113,6 +119,13 @@ class Agents:
             self._up.set()
 
     async def _play(self) -> None:
+        try:
+            await self._play_until_cancelled()
+        finally:
+            # TLS connections take a few turns of the loop to close.
+            await asyncio.sleep(_CLOSING_SECONDS)
+
+    async def _play_until_cancelled(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         async with kube.Client(credentials=credentials.from_kubeconfig(str(self._kubeconfig))) as client:
             self._rigs = rigs.Rigs(client=client, clock=self._clock, rigs=self._machines, settings=self._settings)

@@ -89,16 +89,9 @@ def coin(name: str, *, feed: str = "", wallet: str = "wallet") -> dict[str, Any]
 
 
 def feed(name: str, source: Mapping[str, Any], *, power: bool = False, **more: Any) -> dict[str, Any]:
-    """A PriceFeed that is asked every second."""
+    """A PriceFeed: dollars per kWh, or per hour for 1 MH/s."""
     quantity, unit = ("ElectricityPrice", "USD/kWh") if power else ("CoinRevenue", "USD/(MH/s)/hour")
-    return ours(
-        "PriceFeed", name, {"quantity": quantity, "unit": unit, "source": dict(source), "interval": "1s", **more}
-    )
-
-
-def web_feed(name: str, url: str, *, power: bool = False, **more: Any) -> dict[str, Any]:
-    """A PriceFeed that asks `prices.Prices`."""
-    return feed(name, {"http": {"url": url, "pointer": "/value", "timeout": "1s"}}, power=power, **more)
+    return ours("PriceFeed", name, {"quantity": quantity, "unit": unit, "source": dict(source), **more})
 
 
 def aijob(

@@ -58,6 +58,7 @@ class Yard:
         self.folder = folder
         self.prices = prices.Prices()
         self.clock: clocks.Clock = clocks.SystemClock()
+        self.speed = speed
         self._arguments = [f"--plan-interval={plan_seconds * speed:g}s", f"--prices={folder}", *arguments]
         if speed != 1.0:
             # It begins now and runs ahead: objects' own times, which the API server gives, are never yet to come.
@@ -116,6 +117,11 @@ class Yard:
         """What the operator, in all its lives, has logged."""
         return (self.folder / "operator.log").read_text(errors="replace")
 
+    def restart(self) -> None:
+        """SIGKILL the operator and start it again."""
+        self.kill()
+        self.start()
+
     # --- the farm ----------------------------------------------------------------------------------------------
 
     def build(
@@ -126,7 +132,10 @@ class Yard:
         absent: Iterable[str] = (),
         settings: rigs.Settings | None = None,
     ) -> None:
-        """Apply the objects, start the agents, create the Nodes; agents of `absent` rigs wait for theirs."""
+        """Apply the objects, start the agents, and once all prices are known create the Nodes.
+
+        Agents of `absent` rigs wait for theirs.
+        """
         assert self._agents is None, "there is a farm already: clear it first"
         rigs_there = list(rigs_there)
         self.apply(*objects)
@@ -135,6 +144,8 @@ class Yard:
             kubeconfig=self.control_plane.kubeconfig, clock=self.clock, rigs_there=rigs_there, settings=settings
         )
         self._agents.__enter__()
+        for feed in self.all("PriceFeed"):
+            self.eventually(functools.partial(self.expect, "PriceFeed", feed["metadata"]["name"], "Ready", "True"))
         missing = set(absent)
         self.control_plane.create_nodes([rig.node() for rig in rigs_there if rig.name not in missing])
 
@@ -162,6 +173,20 @@ class Yard:
                 self.api.delete(path, _LONG_AGO)
         for kind in ("Node", "Rig", "AIJob", "Job", "Pod"):
             self.api.wait_until(f"every {kind} is gone", functools.partial(self._none, kind), timeout_seconds=30)
+
+    def web_feed(self, name: str, value: object, *, power: bool = False, **more: Any) -> dict[str, Any]:
+        """A PriceFeed of a price that this yard serves under its name, asked for once a second of the machine's time.
+
+        It may be a day old before it loses weight, however fast the farm's time runs.
+        """
+        self.prices.set(name, value)
+        source = {"http": {"url": self.prices.url(name), "pointer": "/value", "timeout": "1s"}}
+        spec = {"interval": f"{max(1, round(self.speed))}s", "freshness": {"fresh": "24h", "dead": "48h"}, **more}
+        return things.feed(name, source, power=power, **spec)
+
+    def coin(self, name: str, value: object, **more: Any) -> list[dict[str, Any]]:
+        """A Coin, and the feed `revenue-NAME` of what it earns."""
+        return [self.web_feed(f"revenue-{name}", value, **more), things.coin(name)]
 
     # --- objects -----------------------------------------------------------------------------------------------
 
