@@ -117,6 +117,22 @@ def test_too_few_rigs_say_how_many_replicas_fit() -> None:
     assert refusal.message == "2 of 4 replicas fit; other rigs: 1 pinned to Mining"
 
 
+def test_a_rig_whose_coin_has_no_trusted_price_is_not_sold_for_the_power_of_it() -> None:
+    farm = with_jobs(mining(1), sample.job(replicas=1, bid_usd_per_gpu_hour=0.06))
+    # The other coin is known, and pays next to nothing: the bid would beat that.
+    unknown, known = sample.market(rvn=0.1), sample.market(kas=4.0, rvn=0.1)
+    (refusal,) = plan(farm, unknown).refusals
+    assert (refusal.reason, refusal.message) == (
+        "PriceUntrusted",
+        "every rig that fits mines a coin without a trusted price",
+    )
+    assert [refusal.reason for refusal in plan(farm, known).refusals] == ["BidTooLow"]
+    # A rig that idles is known; one of two is not enough.
+    pair = with_jobs(mining(2), sample.job(replicas=2, gpus_per_replica=6, bid_usd_per_gpu_hour=5.0))
+    (refusal,) = plan(worlds.in_modes(pair, {"rig-0": model.IDLE}), unknown).refusals
+    assert refusal.message == "1 of 2 replicas fit; other rigs: 1 mining without a trusted price"
+
+
 def test_suspended_and_hopeless_jobs_wait() -> None:
     assert refused(with_jobs(mining(2), sample.job(suspend=True))).reason == "Suspended"
     late = sample.job(deadline=sample.NOW + datetime.timedelta(hours=1), bid_usd_per_gpu_hour=1.0)

@@ -43,6 +43,17 @@ def test_a_fresh_rig_takes_what_pays_at_once_and_then_stays() -> None:
     assert decision.alternatives[1].lacks == f"{6 * 0.03 * 1.0 * 0.9801:.4f} $/h short of Mining/kas"
 
 
+def test_a_rig_still_on_its_way_into_care_makes_its_first_choice_when_it_has_arrived() -> None:
+    world = worlds.World(sample.farm())
+    coming = worlds.settled(
+        model.IDLE, step=record.Step.RELEASING, deadline=sample.NOW + datetime.timedelta(minutes=2), reason="Claimed"
+    )
+    world.farm = worlds.with_record(world.farm, "rig-0", coming)
+    assert not world.step(MARKET).moves
+    world.farm = worlds.in_modes(world.farm, {"rig-0": model.IDLE})
+    assert [(move.to, move.reason) for move in world.step(MARKET).moves] == [(KAS, "FirstChoice")]
+
+
 def test_a_fresh_rig_stays_where_nothing_pays() -> None:
     world = worlds.World(sample.farm(pools=[sample.pool(off=False)]))
     replies = world.run([sample.market(kas=0.1, rvn=0.1)] * 50)

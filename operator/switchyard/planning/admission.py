@@ -124,7 +124,11 @@ class _Bench:
         self._desk = desk
         self._working = {key: gang for key, gang in working.items() if key not in stopped}
         self._purse = purse
-        self._free = _by_kind(view for view in desk.views.values() if _free(view) and view.name not in desk.gang_of)
+        self._free = _by_kind(
+            view
+            for view in desk.views.values()
+            if _free(view) and view.name not in desk.gang_of and not _unpriced(desk, view)
+        )
         self._reserves: dict[tuple[Kind, int], float] = {}
 
     def decide(self, job: model.Job) -> None:
@@ -321,6 +325,9 @@ class _Bench:
         if all(view.held == planning.HELD_NO_TRUSTED_PRICE for view in fitting):
             self._refuse(job, "PriceUntrusted", "no rig that fits has a trusted price of power")
             return
+        if all(_unpriced(self._desk, view) for view in fitting):
+            self._refuse(job, "PriceUntrusted", "every rig that fits mines a coin without a trusted price")
+            return
         held = sum(slots * len(views) for slots, views in usable.values())
         inside = {view.name for _, views in usable.values() for view in views}
         out = Counter(_unusable(self._desk, view, job) for view in fitting if view.name not in inside)
@@ -340,6 +347,11 @@ def _free(view: planning.RigView) -> bool:
         and view.enforced
         and view.pin in (model.Pin.AUTO, model.Pin.AI)
     )
+
+
+def _unpriced(desk: standing.Desk, view: planning.RigView) -> bool:
+    """Whether nobody knows what a rig earns now, and so what a job would have to pay for it."""
+    return desk.standing(view.class_key, view.mode).present_net is None
 
 
 def _kind(view: planning.RigView) -> Kind:
@@ -364,4 +376,6 @@ def _unusable(desk: standing.Desk, view: planning.RigView, job: model.Job) -> st
         return "switching"
     if job.mode in view.barred:
         return "backing off after a failure"
-    return "at other AI work" if view.name in desk.gang_of else "taken by better bids"
+    if view.name in desk.gang_of:
+        return "at other AI work"
+    return "mining without a trusted price" if _unpriced(desk, view) else "taken by better bids"

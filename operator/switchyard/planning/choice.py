@@ -120,9 +120,12 @@ def _start(
     desk: standing.Desk, view: planning.RigView, here: standing.Standing, modes: tuple[model.Mode, ...]
 ) -> Choice:
     """A rig that idles and has no past, or may not idle: what pays for its start within the hour is taken at once."""
+    if view.switching:
+        # It has not arrived yet, and so has no past that could begin: when it has, this is asked again.
+        return Choice(standing=here, modes=modes)
     present = standing.resting_net(here.value)
     target = gangs.best_start(here, list(modes), barred=view.barred)
-    if target is None or target == view.mode or here.nets[target] <= present or view.switching:
+    if target is None or target == view.mode or here.nets[target] <= present:
         return Choice(standing=here, modes=modes, work=_seeded(desk, view, modes, view.mode))
     return Choice(
         standing=here,
