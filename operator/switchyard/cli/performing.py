@@ -10,7 +10,9 @@ import dataclasses
 import datetime
 import math
 import os
+import shutil
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -221,13 +223,16 @@ async def _show(
 
 
 async def _keep(console: rich.console.Console, *, path: str, operator: operating.Operator) -> None:
+    kubectl = shutil.which("kubectl")
+    folder = f'  export PATH="{Path(kubectl).parent}:$PATH"\n' if kubectl else ""
     console.print(
         f"\nThe farm stays up until Ctrl-C: operator, rigs and market go on. In another terminal:\n"
-        f"  export KUBECONFIG={path}\n"
+        f"  export KUBECONFIG={path}\n{folder}"
         "  kubectl get sites,coins,pricefeeds,gpupools,rigs\n"
         "  kubectl get aijobs -A\n"
         "  kubectl get rig ampere-10g-01 -o yaml\n"
-        "  kubectl switchyard explain rig/ampere-10g-01    (or: switchyard explain rig/ampere-10g-01)"
+        f"  {Path(sys.executable).parent / 'switchyard'} explain rig/ampere-10g-01",
+        soft_wrap=True,
     )
     while True:
         operator.check()
