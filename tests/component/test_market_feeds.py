@@ -109,6 +109,15 @@ def good(found: feeds.Feeds, name: str = "power") -> quotes.Quote:
     return last_good
 
 
+async def test_it_is_known_when_every_feed_has_been_asked_for_the_first_time(found: feeds.Feeds) -> None:
+    assert found.asked(), "there is nothing to ask"
+    found.set("power", fixed(), START)
+    found.set("broken", {"quantity": "Nonsense"}, START)
+    assert not found.asked()
+    await settle()
+    assert found.asked(), "one that cannot be asked is not waited for"
+
+
 # --- one feed --------------------------------------------------------------------------------------------
 
 

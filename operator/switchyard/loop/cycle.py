@@ -43,6 +43,7 @@ class Settings:
         plan_seconds: farm time between planning ticks.
         plan_gap_seconds: least real time between two plans, however much changes.
         poll_seconds: most real time between two looks at hand-overs under way, though nothing has changed.
+        first_prices_seconds: most real time that the first plan waits until every feed has been asked once.
         price_share: a price that moved by more than this share since the last plan brings the next one forward.
         figures_seconds: farm time between two writes of a rig's mere figures.
         handover: deadlines and names of the hand-over.
@@ -51,6 +52,7 @@ class Settings:
     plan_seconds: float = 60.0
     plan_gap_seconds: float = 1.0
     poll_seconds: float = 1.0
+    first_prices_seconds: float = 10.0
     price_share: float = 0.01
     figures_seconds: float = 600.0
     handover: machine.Settings = dataclasses.field(default_factory=machine.Settings)
@@ -126,6 +128,7 @@ class Cycle:
         self._memory: planning.Memory | None = None
         self._replan = True
         self._planned_real = -1e9
+        self._began_real = time.monotonic()
         store.on_change = self.changes.note
         feeds.on_change = self._priced
 
@@ -340,9 +343,11 @@ class Cycle:
     def _plan_due(self, now: datetime.datetime) -> bool:
         if time.monotonic() - self._planned_real < self._settings.plan_gap_seconds:
             return False
-        if self._replan or self.planned_at is None:
-            return True
-        return (now - self.planned_at).total_seconds() >= self._settings.plan_seconds
+        if self.planned_at is None:
+            # A coin whose price has not been read yet looks like one that earns nothing.
+            waited = time.monotonic() - self._began_real
+            return self._feeds.asked() or waited >= self._settings.first_prices_seconds
+        return self._replan or (now - self.planned_at).total_seconds() >= self._settings.plan_seconds
 
     async def _plan(self, now: datetime.datetime) -> None:
         started = time.perf_counter()

@@ -125,6 +125,10 @@ class Feeds:
         """Names of all feeds."""
         return frozenset(self._feeds)
 
+    def asked(self) -> bool:
+        """Whether every feed that can be asked has been: from then on silence means something."""
+        return all(feed.parsed is None or feed.attempted_at is not None for feed in self._feeds.values())
+
     async def run(self) -> None:
         """Ask all feeds, those too that are set later, until cancelled."""
         async with self._session_factory() as session:
