@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -400,8 +399,3 @@ def _succeeded(pod: sight.Pod) -> dict[str, Any]:
             for name, image in pod.containers
         ],
     }
-
-
-def notice(*, reason: str, deadline: datetime.datetime) -> str:
-    """A preemption notice as it stands on a Pod; for tests that play the operator."""
-    return json.dumps({"reason": reason, "deadline": _text(deadline)})
