@@ -8,7 +8,8 @@ import pathlib
 
 import pytest
 
-from switchyard.cli import demo, live, performing
+from switchyard.cli import demo
+from switchyard.cli.demo import live, performing
 
 ROOT = pathlib.Path(__file__).parents[2]
 

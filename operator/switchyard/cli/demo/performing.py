@@ -22,7 +22,7 @@ import rich.console
 import rich.markup
 
 from switchyard import clock as clocks
-from switchyard.cli import live, operating, verdict
+from switchyard.cli.demo import live, operating, verdict
 from switchyard.kube import client as kube
 from switchyard.kube import credentials, errors
 from switchyard.simulate import arrivals, baseline, history, machines, play, stage, world

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play the demo. The exit status is 0 if every check holds, 1 if one does not, 2 if it cannot be played."""
     # Late, so that `switchyard --help` need not load all of it.
-    from switchyard.cli import performing
+    from switchyard.cli.demo import performing
 
     return performing.run(options)
 

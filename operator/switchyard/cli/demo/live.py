@@ -27,9 +27,7 @@ _MODE_STYLES: Final = {"AI": "bold green", "Idle": "grey62", "Off": "grey35", "S
 class View:
     """A context manager; `refresh` brings it up to date."""
 
-    def __init__(
-        self, party: play.Play, *, clock: clocks.Clock, title: str, console: rich.console.Console
-    ) -> None:
+    def __init__(self, party: play.Play, *, clock: clocks.Clock, title: str, console: rich.console.Console) -> None:
         self._party = party
         self._clock = clock
         self._title = title
