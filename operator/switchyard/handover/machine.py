@@ -27,6 +27,7 @@ from switchyard.handover import settings as config
 
 Settings = config.Settings
 
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
     """What a turn came to.
@@ -181,4 +182,3 @@ def _adopted(node: model.Node, observation: observe.Observation, now: datetime.d
         message=f"found without a record: settled in {mode}",
         claim=claim,
     )
-
