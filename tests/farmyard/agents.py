@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import threading
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from switchyard.kube import credentials, reflector
 from switchyard.simulate import machines, rigs, sight, watcher, work
 
 _PATIENCE_SECONDS: Final = 30.0
-_CLOSING_SECONDS: Final = 0.1
+_CLOSING_SECONDS: Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,33 @@ class Departures:
         """These Pods exist and no others."""
 
 
+class Background:
+    """An event loop in a thread. It outlives what runs in it by a second, so that TLS connections can close."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="background", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(_CLOSING_SECONDS), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_PATIENCE_SECONDS)
+        self.loop.close()
+
+
 class Agents:
     """Agents of some machines, and onlookers: `owners` (two on one Node?) and `departures` (without notice?)."""
 
     def __init__(
         self,
         *,
+        background: Background,
         kubeconfig: Path,
         clock: clocks.Clock,
         rigs_there: Iterable[machines.Machine],
@@ -71,32 +93,31 @@ class Agents:
     ) -> None:
         self.owners = watcher.Watcher()
         self.departures = Departures()
+        self._background = background
         self._kubeconfig = kubeconfig
         self._clock = clock
         self._machines = tuple(rigs_there)
         self._settings = settings
         self._rigs: rigs.Rigs | None = None
-        self._error: BaseException | None = None
         self._up = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._thread = threading.Thread(target=self._run, name="agents", daemon=True)
+        self._playing: concurrent.futures.Future[None] | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._playing = asyncio.run_coroutine_threadsafe(self._play(), self._background.loop)
+        self._playing.add_done_callback(lambda _: self._up.set())
         assert self._up.wait(_PATIENCE_SECONDS), "the agents did not start"
-        if self._error is not None:
-            raise self._error
+        if self._playing.done():
+            self._playing.result()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._loop is not None and self._task is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(_PATIENCE_SECONDS)
-        if kind is None and self._error is not None:
-            raise self._error
+        assert self._playing is not None
+        ended = self._playing.done()
+        self._playing.cancel()
+        if ended and kind is None:
+            self._playing.result()
 
     def faults(self, rig: str) -> rigs.Faults:
         """What is wrong with a rig; to be changed in place."""
@@ -108,25 +129,7 @@ class Agents:
         assert self._rigs is not None, "the agents were not started"
         return self._rigs.gangs[job]
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._play())
-        except asyncio.CancelledError:
-            pass
-        except BaseException as problem:  # noqa: BLE001 - it is raised again in the test's thread
-            self._error = problem
-        finally:
-            self._up.set()
-
     async def _play(self) -> None:
-        try:
-            await self._play_until_cancelled()
-        finally:
-            # TLS connections take a few turns of the loop to close.
-            await asyncio.sleep(_CLOSING_SECONDS)
-
-    async def _play_until_cancelled(self) -> None:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         async with kube.Client(credentials=credentials.from_kubeconfig(str(self._kubeconfig))) as client:
             self._rigs = rigs.Rigs(client=client, clock=self._clock, rigs=self._machines, settings=self._settings)
             onlookers = [

@@ -68,11 +68,13 @@ class Yard:
             self._arguments += [f"--replay-start={start.isoformat()}", f"--replay-epoch={epoch!r}"]
             self._arguments += [f"--replay-speed={speed:g}"]
         self.operator: operator_process.OperatorProcess | None = None
+        self._background = agents.Background()
         self._agents: agents.Agents | None = None
         self._starts = 0
 
     def __enter__(self) -> Self:
         self.prices.__enter__()
+        self._background.__enter__()
         try:
             self._prepare()
             self.start()
@@ -90,6 +92,7 @@ class Yard:
             if self.operator is not None:
                 self.operator.__exit__(None, None, None)
                 self.operator = None
+            self._background.__exit__(None, None, None)
             self.prices.__exit__(None, None, None)
 
     # --- the operator ------------------------------------------------------------------------------------------
@@ -141,7 +144,11 @@ class Yard:
         self.apply(*objects)
         settings = settings or rigs.Settings(checkpoint_seconds=1.0, checkpoint_every_seconds=1e9)
         self._agents = agents.Agents(
-            kubeconfig=self.control_plane.kubeconfig, clock=self.clock, rigs_there=rigs_there, settings=settings
+            background=self._background,
+            kubeconfig=self.control_plane.kubeconfig,
+            clock=self.clock,
+            rigs_there=rigs_there,
+            settings=settings,
         )
         self._agents.__enter__()
         for feed in self.all("PriceFeed"):
