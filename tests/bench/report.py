@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import re
+import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +67,8 @@ class Section:
             f"## {self.title}",
             "",
             f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-            f"Python {machine['python']}, Kubernetes {machine['kubernetes']}. Load of the machine when it began: "
-            f"{machine['load']}.",
+            f"Python {machine['python']}, Kubernetes {machine['kubernetes']}. Others on the machine took "
+            f"{machine['others_percent']} % of its cores meanwhile.",
             "",
             "| what | measured | goal |",
             "|---|---|---|",
@@ -81,6 +83,32 @@ class Section:
         path.write_text(json.dumps({"machine": self.machine, **self.raw}, indent=1) + "\n")
 
 
+class Busy:
+    """Counts from its making on what the machine does for others than us."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._all, self._own = _all_cpu_seconds(), _own_cpu_seconds()
+
+    def others_percent(self) -> int:
+        """Their share of all cores so far. Our own processes have to have ended."""
+        others = (_all_cpu_seconds() - self._all) - (_own_cpu_seconds() - self._own)
+        return max(0, round(100 * others / ((time.monotonic() - self._started) * (os.cpu_count() or 1))))
+
+
+def _all_cpu_seconds() -> float:
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_cpu_seconds() -> float:
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
+
+
 def machine(*, kubernetes: str) -> dict[str, Any]:
     """Where and when."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
@@ -92,7 +120,6 @@ def machine(*, kubernetes: str) -> dict[str, Any]:
         "memory_gib": round(int(memory[1]) / 2**20) if memory else None,
         "python": platform.python_version(),
         "kubernetes": kubernetes,
-        "load": round(os.getloadavg()[0], 2),
     }
 
 

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from bench import agents, farm, report
 from controlplane import ControlPlane, manifests
+from controlplane.processes import ProcessError
 from operator_process import OperatorProcess, Sample, cpu_seconds
 from switchyard.kube import client as kube
 from switchyard.kube import credentials
@@ -28,6 +29,7 @@ NAME: Final = "scale"
 
 _ROOT: Final = Path(__file__).parents[2]
 _RIGS, _MOVED, _SAMPLES = 1000, 100, 2
+_COLD_STARTS: Final = 3
 _STEADY_SECONDS: Final = 60.0
 _REPORTING_SECONDS: Final = 30.0
 _REPORT_EVERY_SECONDS: Final = 30.0
@@ -66,13 +68,20 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
 
 async def run(options: argparse.Namespace, say: Callable[[str], None]) -> report.Section:
     """Run it. Raises OperatorError, ProcessError, CommandError, TimeoutError."""
+    busy = report.Busy()
     async with contextlib.AsyncExitStack() as stack:
         bench = await stack.enter_async_context(_opened(options, say))
         raw: dict[str, Any] = {"rigs": options.rigs, "moved": options.moved}
         raw["first_start"] = await bench.first_start()
         profile = options.out / "operator.prof" if options.profile else None
+        raw["cold_starts"] = []
+        for _ in range(_COLD_STARTS - 1):
+            with bench.operator() as operator:
+                raw["cold_starts"].append(await bench.cold_start(operator))
+                raw["cold_starts"][-1]["stop_seconds"] = await bench.stop(operator)
         with bench.operator(profile=profile) as operator:
-            raw["cold_start"] = await bench.cold_start(operator)
+            raw["cold_starts"].append(await bench.cold_start(operator))
+            await bench.quiet(operator)
             raw["rest"] = await bench.measure(operator, seconds=_STEADY_SECONDS)
             raw["reporting"] = await bench.measure(
                 operator, seconds=_REPORTING_SECONDS, report_every=_REPORT_EVERY_SECONDS
@@ -80,7 +89,7 @@ async def run(options: argparse.Namespace, say: Callable[[str], None]) -> report
             if profile is None:
                 raw["switches"] = [await bench.switch(operator, number) for number in range(options.samples)]
             raw["end"] = dataclasses.asdict(operator.usage())
-            await bench.stop(operator)
+            raw["cold_starts"][-1]["stop_seconds"] = await bench.stop(operator)
         if profile is not None:
             _show(profile)
     asked = (options.rigs, options.moved, options.samples, options.profile)
@@ -100,7 +109,7 @@ async def run(options: argparse.Namespace, say: Callable[[str], None]) -> report
         ),
         figures=tuple(_figures(raw)),
         raw=raw,
-        machine=bench.machine,
+        machine={**bench.machine, "others_percent": busy.others_percent()},
         tried=asked != (_RIGS, _MOVED, _SAMPLES, False),
     )
 
@@ -131,11 +140,17 @@ class _Bench:
             kubeconfig=self._control_plane.kubeconfig, log=self._options.out / "operator.log", profile=profile
         )
 
-    async def stop(self, operator: OperatorProcess) -> None:
-        """As Kubernetes does: SIGTERM."""
-        status = await asyncio.to_thread(operator.signal, signal.SIGTERM, wait_seconds=30)
+    async def stop(self, operator: OperatorProcess) -> float:
+        """As Kubernetes does: SIGTERM, and SIGKILL after 30 s. Returns the seconds until it has ended."""
+        started = time.monotonic()
+        try:
+            status = await asyncio.to_thread(operator.signal, signal.SIGTERM, wait_seconds=30)
+        except ProcessError:
+            self._say("the operator did not end within 30 s of SIGTERM and is killed")
+            status = await asyncio.to_thread(operator.signal, signal.SIGKILL, wait_seconds=10)
         if status != 0:
-            self._say(f"the operator ended with status {status} after SIGTERM")
+            self._say(f"the operator ended with status {status}")
+        return time.monotonic() - started
 
     async def first_start(self) -> dict[str, Any]:
         """The very first one: nothing is known of any rig."""
@@ -151,7 +166,7 @@ class _Bench:
             )
             all_mine = time.monotonic() - operator.started_at
             self._say(f"first plan after {ready:.1f} s, all rigs mine after {all_mine:.1f} s")
-            await self._quiet(operator)
+            await self.quiet(operator)
             metrics = await asyncio.to_thread(operator.metrics)
             found = {
                 "ready_seconds": ready,
@@ -167,7 +182,6 @@ class _Bench:
         ready = await asyncio.to_thread(operator.wait_ready, timeout_seconds=120)
         usage, metrics = operator.usage(), await asyncio.to_thread(operator.metrics)
         self._say(f"cold start: first plan after {ready:.2f} s, {usage.cpu_seconds:.2f} s of CPU")
-        await self._quiet(operator)
         return {
             "ready_seconds": ready,
             "plan_seconds": _mean(metrics, "switchyard_plan_duration_seconds"),
@@ -274,7 +288,7 @@ class _Bench:
             await asyncio.sleep(max(1.0, _PLAN_AGE_SECONDS + 0.2 - age) if age < _PLAN_AGE_SECONDS else 3.0)
         raise TimeoutError(f"never {_PLAN_AGE_SECONDS:.0f} s without a plan")
 
-    async def _quiet(self, operator: OperatorProcess) -> None:
+    async def quiet(self, operator: OperatorProcess) -> None:
         """Wait until the operator writes nothing more."""
         last, since = -1.0, time.monotonic()
         deadline = since + 120
@@ -392,7 +406,7 @@ def _show(profile: Path) -> None:
 
 
 def _figures(raw: Mapping[str, Any]) -> list[report.Figure]:
-    first, cold, rest, reporting = raw["first_start"], raw["cold_start"], raw["rest"], raw["reporting"]
+    first, cold, rest, reporting = raw["first_start"], raw["cold_starts"], raw["rest"], raw["reporting"]
     rigs, moved = f"{raw['rigs']:,}", raw["moved"]
     figures = [
         report.Figure(
@@ -400,7 +414,13 @@ def _figures(raw: Mapping[str, Any]) -> list[report.Figure]:
             value=f"{first['all_mine_seconds']:.0f} s",
         ),
         report.Figure(
-            what=f"cold start at {rigs} rigs: process start to first plan", value=f"{cold['ready_seconds']:.1f} s"
+            what="cold start on that farm: start of the process to first plan",
+            value=", ".join(f"{start['ready_seconds']:.1f} s" for start in cold),
+        ),
+        report.Figure(what="CPU until then", value=", ".join(f"{start['cpu_seconds']:.1f} s" for start in cold)),
+        report.Figure(
+            what="SIGTERM to its end",
+            value=", ".join(f"{start['stop_seconds']:.1f} s" for start in cold),
         ),
         report.Figure(
             what=f"at rest, {rest['seconds']:.0f} s: CPU", value=f"{rest['cpu_percent']:.1f} % of a core", goal="< 2 %"
@@ -409,6 +429,9 @@ def _figures(raw: Mapping[str, Any]) -> list[report.Figure]:
             what="at rest: memory now, peak since start",
             value=f"{rest['resident_mib']:.0f} MiB, {rest['peak_mib']:.0f} MiB",
             goal="< 200 MB",
+        ),
+        report.Figure(
+            what=f"memory, peak while all {rigs} rigs were set to work at once", value=f"{first['peak_mib']:.0f} MiB"
         ),
         report.Figure(what="at rest: writes to the API server", value=f"{rest['writes']:.0f}"),
         report.Figure(
@@ -428,4 +451,13 @@ def _figures(raw: Mapping[str, Any]) -> list[report.Figure]:
                 ("one rig, locked to at work again, median", "one_rig_median_seconds"),
             )
         ]
+        figures.append(
+            report.Figure(
+                what="CPU meanwhile: API server; operator",
+                value="; ".join(
+                    ", ".join(f"{switch['cpu_seconds'][name]:.1f} s" for switch in switches)
+                    for name in ("kube-apiserver", "operator")
+                ),
+            )
+        )
     return figures
