@@ -433,7 +433,7 @@ def test_exec_hands_over_environment_and_exit_status() -> None:
         "kubectl create namespace made-inside >/dev/null && kubectl get namespace -o name && helm version && exit 7"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "controlplane", "exec", "--no-kwok", "--", "sh", "-c", script],
+        [sys.executable, "-m", "controlplane", "exec", "--no-kwok", "--with", "helm", "--", "sh", "-c", script],
         env={**os.environ, "PYTHONPATH": str(_TESTS)},
         check=False,
         capture_output=True,
@@ -445,7 +445,6 @@ def test_exec_hands_over_environment_and_exit_status() -> None:
     assert build._required_version(build.RECIPES["helm"]) in done.stdout
 
 
-@pytest.mark.tools("helm")
 def test_sandbox_applies_manifests_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     (tmp_path / "node.yaml").write_text(yaml.safe_dump(nodes.gpu_node(name="rig")))
     with subprocess.Popen(

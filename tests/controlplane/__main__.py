@@ -30,9 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(build.tool(options.name))
                 return 0
             case "exec":
-                return _exec(command=options.command, kwok=options.kwok, lean=options.lean, files=options.file)
+                return _exec(
+                    command=options.command,
+                    kwok=options.kwok,
+                    lean=options.lean,
+                    files=options.file,
+                    tools=options.tools,
+                )
             case _:
-                return _sandbox(files=options.file, kwok=options.kwok, lean=options.lean)
+                return _sandbox(files=options.file, kwok=options.kwok, lean=options.lean, tools=options.tools)
     except (build.BuildError, ProcessError, CommandError, OSError, ValueError) as problem:
         print(f"controlplane: {problem}", file=sys.stderr)
         return 1
@@ -62,6 +68,14 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-kwok", dest="kwok", action="store_false", help="without simulated nodes")
     parser.add_argument("--lean", action="store_true", help="for thousands of nodes: no leases, nobody notices deaths")
     parser.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        dest="tools",
+        metavar="TOOL",
+        help="have this tool on PATH too, such as helm, building it first if need be (may be repeated)",
+    )
+    parser.add_argument(
         "-f",
         "--file",
         action="append",
@@ -78,9 +92,10 @@ def _build(*, names: Sequence[str]) -> int:
     return 0
 
 
-def _exec(*, command: Sequence[str], kwok: bool, lean: bool, files: Sequence[Path]) -> int:
+def _exec(*, command: Sequence[str], kwok: bool, lean: bool, files: Sequence[Path], tools: Sequence[str]) -> int:
     with _terminating_cleanly(), ControlPlane(kwok=kwok, lean=lean) as control_plane:
-        control_plane.link_tool("helm")
+        for tool in tools:
+            control_plane.link_tool(tool)
         if files:
             manifests.apply(control_plane, files)
         try:
@@ -94,17 +109,18 @@ def _exec(*, command: Sequence[str], kwok: bool, lean: bool, files: Sequence[Pat
     return status if status >= 0 else 128 - status
 
 
-def _sandbox(*, files: Sequence[Path], kwok: bool, lean: bool) -> int:
+def _sandbox(*, files: Sequence[Path], kwok: bool, lean: bool, tools: Sequence[str]) -> int:
     for file in files:
         if not file.exists():
             raise FileNotFoundError(f"no such file or folder: {file}")
     with _terminating_cleanly(), ControlPlane(kwok=kwok, lean=lean) as control_plane:
-        control_plane.link_tool("helm")
+        for tool in tools:
+            control_plane.link_tool(tool)
         print(f"Kubernetes is ready at {control_plane.server} ({control_plane.seconds_to_ready:.1f} s).", flush=True)
         if files:
             print(f"Applied {manifests.apply(control_plane, files)} objects.", flush=True)
         print(
-            "\nIn another terminal, for this cluster and with kubectl and helm on PATH:\n\n"
+            "\nIn another terminal, for this cluster and with kubectl on PATH:\n\n"
             f"  export KUBECONFIG={control_plane.kubeconfig}\n"
             f'  export PATH="{control_plane.bin_dir}:$PATH"\n\n'
             f"Logs are in {control_plane.logs_dir}. Ctrl-C ends it and removes everything.",
