@@ -54,6 +54,12 @@ def test_a_rig_still_on_its_way_into_care_makes_its_first_choice_when_it_has_arr
     assert [(move.to, move.reason) for move in world.step(MARKET).moves] == [(KAS, "FirstChoice")]
 
 
+def test_a_rig_that_idled_for_want_of_prices_starts_with_the_first_of_them() -> None:
+    world = worlds.World(sample.farm(pools=[sample.pool(off=False)]))
+    assert not any(reply.moves for reply in world.run([sample.market()] * 5))
+    assert [(move.to, move.reason) for move in world.step(MARKET).moves] == [(KAS, "FirstChoice")]
+
+
 def test_a_fresh_rig_stays_where_nothing_pays() -> None:
     world = worlds.World(sample.farm(pools=[sample.pool(off=False)]))
     replies = world.run([sample.market(kas=0.1, rvn=0.1)] * 50)

@@ -82,9 +82,15 @@ def _choose(desk: standing.Desk, view: planning.RigView, past: Work) -> Choice:
         return _leave(desk, view, here, modes, "WorkDone")
     if view.mode not in modes and view.mode != model.IDLE:
         return _leave(desk, view, here, modes, "ModeGone")
-    if view.mode == model.IDLE and (view.mode not in modes or not any(mode in past for mode in modes)):
+    if view.mode == model.IDLE and (view.mode not in modes or _without_past(modes, past)):
         return _start(desk, view, here, modes)
     return _follow(desk, view, here, modes, past)
+
+
+def _without_past(modes: tuple[model.Mode, ...], past: Work) -> bool:
+    """Whether a rig that idles has nothing to remember: it is new, or there was nothing to mine at a known price."""
+    coins = [mode for mode in modes if mode.kind is model.ModeKind.MINING]
+    return not any(mode in past for mode in coins or modes)
 
 
 def _leave(
