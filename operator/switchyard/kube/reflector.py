@@ -52,7 +52,7 @@ class Reflector:
         metadata_only: bool = False,
         page_size: int = 500,
         watch_seconds: int = 300,
-        inactivity_seconds: float = 70.0,
+        inactivity_seconds: float = 130.0,
         backoff_seconds: tuple[float, float] = (0.25, 30.0),
         on_trouble: Callable[[str, str], None] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Reflector:
             metadata_only: ask for metadata alone (for Secrets: their contents never come here).
             page_size: objects per page of a list.
             watch_seconds: the server ends a watch after this long; spread by up to half, lest all end together.
-            inactivity_seconds: silence after which a watch is taken for dead; bookmarks come every minute.
+            inactivity_seconds: silence after which a watch is taken for dead; bookmarks come every minute or so.
             backoff_seconds: first and longest wait after failures in a row; the true wait is a random part of it.
             on_trouble: called with the plural and what happened (`expired`, `refused`, `unreachable`), for metrics.
         """

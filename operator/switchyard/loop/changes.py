@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 
 
@@ -69,7 +70,7 @@ class Changes:
 
     async def wait(self, seconds: float) -> None:
         """Return when something changes, or after so many real seconds."""
-        try:
-            await asyncio.wait_for(self._bell.wait(), timeout=seconds)
-        except TimeoutError:
-            return
+        # Not wait_for: on Python 3.11 it can swallow a cancellation that comes together with the bell.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()

@@ -176,8 +176,9 @@ class Cycle:
         before, farm = self._farm, self._store.snapshot()
         self._farm = farm
         self._replan = self._replan or changed.replan
-        if changed.everything or changed.rigs:
-            self._rig_on = {rig.node_name: rig.name for rig in farm.rigs.values()}
+        for name in farm.rigs if changed.everything else changed.rigs:
+            if (rig := farm.rigs.get(name)) is not None:
+                self._rig_on[rig.node_name] = name
         if changed.everything or changed.nodes or changed.others:
             await self._hands.do(registration.registrations(farm))
         rigs = self._affected(changed, before, farm, now)

@@ -15,8 +15,8 @@ from switchyard.loop import hands, reports
 
 _LOG = logging.getLogger(__name__)
 
-_FEW_SECONDS: Final = 1.0
-"""Counts of rigs per mode change with every step of a hand-over: once a second is often enough for people."""
+_FEW_SECONDS: Final = 3.0
+"""Counts of rigs per mode change with every step of a hand-over: this is often enough for people."""
 
 
 class Teller:
@@ -59,7 +59,7 @@ class Teller:
                 await self._tell()
             except Exception:  # noqa: BLE001 - people go without news for a moment; the farm goes on
                 _LOG.exception("telling failed")
-                await asyncio.sleep(_FEW_SECONDS)
+                await asyncio.sleep(1.0)
 
     async def _tell(self) -> None:
         rigs, planned, events = self._rigs, self._planned, self._events
