@@ -252,14 +252,14 @@ class World:
                 return self._patch_node(command)
             case cmd.Patch() if command.ref.plural == "pods":
                 return self._patch_pod(key, command)
-            case cmd.Patch() if command.ref.plural == "jobs":
-                return self._patch_job(key, command)
             case cmd.Create() if command.ref.plural == "pods":
                 if key not in self.pods:
                     self.pods[key] = self._made(command)
             case cmd.Create() if command.ref.plural == "jobs":
                 if key not in self.kube_jobs:
                     self.kube_jobs[key] = kube_job(command.ref.name, resource_version=self._next())
+            case cmd.Delete() if command.ref.plural == "jobs":
+                return self._delete_job(key, command)
             case cmd.Evict() | cmd.Delete():
                 return self._end(key, command)
             case _:
@@ -294,12 +294,17 @@ class World:
         self.pods[key] = dataclasses.replace(found, notice_deadline=deadline)
         return cmd.Outcome.DONE
 
-    def _patch_job(self, key: str, command: cmd.Patch) -> cmd.Outcome:
-        found = self.kube_jobs[key]
-        if found.resource_version != command.resource_version:
+    def _delete_job(self, key: str, command: cmd.Delete) -> cmd.Outcome:
+        found = self.kube_jobs.get(key)
+        if found is None:
+            return cmd.Outcome.GONE
+        if found.uid != command.uid:
             return cmd.Outcome.CONFLICT
-        suspended = command.body["spec"]["suspend"]
-        self.kube_jobs[key] = dataclasses.replace(found, suspended=suspended, resource_version=self._next())
+        del self.kube_jobs[key]
+        # What a Job owns goes with it, and nobody's disruption budget is asked.
+        for each in self._replicas():
+            if each.deleting_since is None:
+                self._end(f"{each.namespace}/{each.name}", cmd.Delete(ref=pods.ref(each), uid=each.uid))
         return cmd.Outcome.DONE
 
     def _made(self, command: cmd.Create) -> model.Pod:
@@ -393,11 +398,7 @@ class World:
     def job_controller(self) -> None:
         for key, found in list(self.kube_jobs.items()):
             mine = self._replicas()
-            if found.suspended:
-                for each in mine:
-                    if each.deleting_since is None:
-                        self._end(f"{each.namespace}/{each.name}", cmd.Delete(ref=pods.ref(each), uid=each.uid))
-            elif not found.complete:
+            if not found.complete:
                 for index in range(2 - len(mine)):
                     self.add(
                         work_pod(
@@ -458,7 +459,6 @@ def kube_job(name: str, **changes: Any) -> model.KubeJob:
         "name": name,
         "uid": f"uid-{name}",
         "resource_version": "1",
-        "suspended": False,
         "active": 0,
         "ready": 0,
         "succeeded": 0,

@@ -342,7 +342,7 @@ def may(stage: Stage, verb: str, resource: str, *arguments: str) -> bool:
         ("create", "pods", TENANT),
         ("delete", "pods", TENANT),
         ("create", "pods/exec", MINERS),
-        ("delete", "jobs.batch", TENANT),
+        ("patch", "jobs.batch", TENANT),
         ("delete", "services", TENANT),
         ("create", "aijobs.switchyard.farm", TENANT),
         ("update", "aijobs.switchyard.farm", TENANT),

@@ -32,9 +32,19 @@ def farm(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     api.wait_until("the namespace's service account", lambda: api.get(account))
     control_plane.create_nodes(nodes.gpu_nodes(2, prefix="handover", gpus=6))
     yield control_plane
+    # The namespace first, and wholly: nobody ends Pods on Nodes that are no more, and others count what is there.
+    api.delete(f"/api/v1/namespaces/{_NAMESPACE}")
+
+    def gone() -> bool:
+        try:
+            api.get(f"/api/v1/namespaces/{_NAMESPACE}")
+        except ApiError as error:
+            return error.status == 404
+        return False
+
+    api.wait_until("the namespace's end", gone)
     for rig in _RIGS:
         api.delete(f"/api/v1/nodes/{rig}")
-    api.delete(f"/api/v1/namespaces/{_NAMESPACE}")
 
 
 def _node(body: dict[str, Any]) -> model.Node:
@@ -116,8 +126,8 @@ def test_the_gang_runs_on_claimed_rigs_alone_and_comes_back_after_a_break(farm: 
     _hold(farm, _RIGS[1], hw.AI, claim=job.uid)
     farm.api.wait_until("both replicas", lambda: _running(farm, role="work") == list(_RIGS))
     path = f"/apis/batch/v1/namespaces/{_NAMESPACE}/jobs/{pods.job_name(job)}"
-    farm.api.patch(path, {"spec": {"suspend": True}})
+    farm.api.delete(path, {"propagationPolicy": "Background"})
     farm.api.wait_until("the end of the replicas", lambda: not _running(farm, role="work"))
-    farm.api.patch(path, {"spec": {"suspend": False}})
+    _create(farm, pods.job(job, hw.SETTINGS))
     farm.api.wait_until("the replicas' return", lambda: _running(farm, role="work") == list(_RIGS))
     assert not farm.api.get(path)["status"].get("failed")

@@ -143,14 +143,14 @@ def test_an_earlier_life_of_the_job_on_a_rig_does_not_break_the_next() -> None:
     assert world.gang().verdict.kind is Kind.WAITING
 
 
-def test_preempted_the_job_is_suspended_when_its_pods_are_going() -> None:
+def test_preempted_the_job_goes_when_its_pods_are_going() -> None:
     world = preempted()
     for _ in range(60):
         advance = world.gang()
         for command in advance.commands:
-            assert isinstance(command, cmd.Patch)
-            assert command.body == {"spec": {"suspend": True}}
-            assert command.resource_version is not None
+            assert isinstance(command, cmd.Delete)
+            assert command.ref.kind == "Job"
+            assert command.uid
             # No disruption budget would be asked for a Pod that still lives.
             assert not any(pod.deleting_since is None and pod.node_name for pod in world.pods.values())
         assert not any(names.LABEL_CLAIM in node.labels for node in world.nodes.values())
@@ -161,10 +161,10 @@ def test_preempted_the_job_is_suspended_when_its_pods_are_going() -> None:
         advance_all(world, rounds=1, gang=False)
     assert advance.verdict.kind is Kind.STOPPED
     assert not world.pods
-    assert all(found.suspended for found in world.kube_jobs.values())
+    assert not world.kube_jobs
 
 
-def test_admitted_again_the_job_is_resumed() -> None:
+def test_admitted_again_the_gang_has_a_new_job() -> None:
     world = preempted()
     advance_all(world, rounds=60)
     world.admit("r1", "r2")
@@ -172,11 +172,9 @@ def test_admitted_again_the_job_is_resumed() -> None:
         world.do(*world.start(hw.AI, rig).commands)
     advance_all(world, rounds=3, gang=False)
     advance = world.gang()
-    (patch,) = advance.commands
-    assert isinstance(patch, cmd.Patch)
-    assert patch.body == {"spec": {"suspend": False}}
+    assert [command.ref.kind for command in advance.commands if isinstance(command, cmd.Create)] == ["Service", "Job"]
     assert advance.verdict.kind is Kind.STARTING
-    world.do(patch)
+    world.do(*advance.commands)
     advance_all(world)
     assert world.gang().verdict.kind is Kind.RUNNING
 
@@ -194,7 +192,7 @@ def test_a_gang_is_not_stopped_while_evictions_are_refused() -> None:
     advance = world.gang()
     assert advance.verdict.kind is Kind.STOPPING
     assert advance.commands == ()
-    assert not any(found.suspended for found in world.kube_jobs.values())
+    assert world.kube_jobs
 
 
 def test_withdrawn_before_anything_was_created() -> None:

@@ -417,7 +417,6 @@ class KubeJob:
     name: str
     uid: str
     resource_version: str
-    suspended: bool
     active: int
     ready: int
     succeeded: int

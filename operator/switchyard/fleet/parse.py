@@ -290,7 +290,6 @@ def kube_job_of(body: Body) -> model.KubeJob:
         name=metadata["name"],
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
-        suspended=bool((body.get("spec") or {}).get("suspend")),
         active=int(status.get("active") or 0),
         ready=int(status.get("ready") or 0),
         succeeded=int(status.get("succeeded") or 0),

@@ -1,8 +1,10 @@
 """The Service and the Job behind an AIJob, and what is to be said of its gang. Rigs are `machine`'s business.
 
-A gang's Job runs (is created, or resumed) only while every rig of the placement lets its Pods in. Once the rigs leave,
-the claim is off their Nodes, so that replacements of evicted Pods find no place; the Job is suspended when no Pod of it
-is left that an eviction has yet to ask (a suspended Job deletes its Pods without asking any disruption budget).
+A gang's Job is created only when every rig of the placement lets its Pods in. Once the rigs leave, the claim is off
+their Nodes, so that replacements of evicted Pods find no place; the Job is deleted when no Pod of it is left that an
+eviction has yet to ask (its deletion asks no disruption budget). Each admission has a Job of its own: one that was
+suspended and resumed would hold its Pods back longer each time, because its controller counts every evicted Pod as a
+failure to back off from, whatever the Pod failure policy says (seen: 8, 18, 39, 79, 158 s).
 """
 
 from __future__ import annotations
@@ -93,10 +95,6 @@ def _running(
         return GangAdvance(
             commands=(pods.service(job), pods.job(job, settings)), verdict=Verdict(kind=VerdictKind.STARTING)
         )
-    if kube_job.suspended:
-        return GangAdvance(
-            commands=(_suspend(job, kube_job, suspend=False),), verdict=Verdict(kind=VerdictKind.STARTING)
-        )
     return _said(VerdictKind.RUNNING if all(record.settled for record in found) else VerdictKind.STARTING)
 
 
@@ -113,14 +111,14 @@ def _stopping(
     # Not by the records: one that became unreadable says nothing, and its Node's claim still lets Pods in.
     welcome = any(_claimed(farm, job, rig) for rig in rigs)
     alive = any(pod.deleting_since is None for pod in left)
-    if kube_job is not None and not kube_job.suspended:
+    if kube_job is not None:
         if welcome or alive:
             return _said(VerdictKind.STOPPING, "PodsLeaving", _count(left))
         return GangAdvance(
-            commands=(_suspend(job, kube_job, suspend=True),),
-            verdict=Verdict(kind=VerdictKind.STOPPING, reason="Suspending"),
+            commands=(cmd.Delete(ref=pods.job_ref(job), uid=kube_job.uid),),
+            verdict=Verdict(kind=VerdictKind.STOPPING, reason="JobLeaving"),
         )
-    if left or (kube_job is not None and kube_job.active):
+    if left:
         return _said(VerdictKind.STOPPING, "PodsLeaving", _count(left))
     if welcome or any(_concerned(record, job) for record in known):
         return _said(VerdictKind.STOPPING, "RigsLeaving")
@@ -170,16 +168,6 @@ def _concerned(record: rec.Record, job: model.Job) -> bool:
     """Whether a rig is still on its way into the job, works for it, or is leaving it."""
     leaving = record.origin == job.mode and record.step in (rec.Step.NOTIFYING, rec.Step.STOPPING)
     return record.mode == job.mode or leaving
-
-
-def _suspend(job: model.Job, kube_job: model.KubeJob, *, suspend: bool) -> cmd.Patch:
-    return cmd.Patch(
-        ref=pods.job_ref(job),
-        body={"spec": {"suspend": suspend}},
-        resource_version=kube_job.resource_version,
-        uid=kube_job.uid,
-        field_manager=names.MANAGER_OPERATOR,
-    )
 
 
 def _broken(reason: str, message: str) -> Verdict:

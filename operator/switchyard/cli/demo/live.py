@@ -150,10 +150,11 @@ class View:
         return table
 
     def _history(self) -> rich.table.Table:
-        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, expand=False)
-        for column, width in (("last switches", 13), ("rig", 15), ("from", 14), ("to", 14)):
-            table.add_column(column, no_wrap=True, overflow="ellipsis", width=width)
-        table.add_column("why", no_wrap=True, overflow="ellipsis")
+        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, expand=True)
+        for column, width in (("last switches", 13), ("rig", 15), ("from", 10), ("to", 10)):
+            table.add_column(column, no_wrap=True, overflow="ellipsis", width=width, min_width=width)
+        # The reasons take what is left: a rich table would rather squeeze the short columns to nothing.
+        table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
         shown = list(self._party.switches)[-_SWITCHES_SHOWN:][::-1]
         for switch in shown:
             why = rich.text.Text(switch.message or switch.reason, style="dim")
