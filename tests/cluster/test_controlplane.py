@@ -370,7 +370,8 @@ def own_control_plane() -> Iterator[ControlPlane]:
 
 
 _OWNER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 from controlplane.launcher import ControlPlane
 with ControlPlane() as control_plane:
     print(control_plane.folder, control_plane.supervisor_pid, *control_plane.pids().values(), flush=True)

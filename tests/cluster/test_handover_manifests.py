@@ -88,7 +88,9 @@ def _hold(farm: ControlPlane, rig: str, mode: model.Mode, claim: str = "") -> No
 
 def _create(farm: ControlPlane, create: cmd.Create) -> None:
     group = "api/v1" if create.ref.api_version == "v1" else f"apis/{create.ref.api_version}"
-    farm.api.create(f"/{group}/namespaces/{_NAMESPACE}/{create.ref.plural}", create.body)
+    # Without its owner, which nobody has created here: the garbage collector would end what nobody owns.
+    metadata = {key: value for key, value in create.body["metadata"].items() if key != "ownerReferences"}
+    farm.api.create(f"/{group}/namespaces/{_NAMESPACE}/{create.ref.plural}", {**create.body, "metadata": metadata})
 
 
 def _running(farm: ControlPlane, *, role: str) -> list[str]:

@@ -137,6 +137,9 @@ class _terminating_cleanly:  # noqa: N801 - used as a with statement reads
     """Turn SIGTERM into KeyboardInterrupt, so that it unwinds as a Ctrl-C does."""
 
     def __enter__(self) -> None:
+        # A shell starts what it puts into the background with SIGINT ignored; who sends us one means it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
         def interrupt(_number: int, _frame: FrameType | None) -> None:
             raise KeyboardInterrupt
 
