@@ -43,7 +43,7 @@ FEW: Final = tuple(
 
 _SWEEP_SECONDS: Final = 300.0
 _LOGIN_LASTS: Final = datetime.timedelta(minutes=30)
-_WALLET_SECONDS: Final = 5.0
+_WALLET_SECONDS: Final = 2.0
 _STUCK_SECONDS: Final = 300.0
 
 
@@ -167,7 +167,7 @@ async def run(options: Options) -> None:
             )
             for resource in (RIGS, AIJOBS, NODES, PODS, JOBS)
         }
-        few_known = asyncio.Event()
+        few_known, wallets_known = asyncio.Event(), asyncio.Event()
         checks = _Checks(farm=farm, watches=watches, few_known=few_known)
         port = await stack.enter_async_context(
             server.serve(
@@ -182,10 +182,12 @@ async def run(options: Options) -> None:
             *(asyncio.create_task(watch.run(), name=f"watch of {plural}") for plural, watch in watches.items()),
             asyncio.create_task(feeds.run(), name="feeds"),
             asyncio.create_task(_know_few(client, inlet, few_known), name="lists of the few"),
-            asyncio.create_task(_know_wallets(client, store, options.miners_namespace), name="wallets"),
+            asyncio.create_task(
+                _know_wallets(client, store, options.miners_namespace, few_known, wallets_known), name="wallets"
+            ),
             asyncio.create_task(metric.measure_loop_lag(), name="loop lag"),
             asyncio.create_task(farm.teller.run(), name="teller"),
-            asyncio.create_task(_turn(farm, watches, few_known), name="cycle"),
+            asyncio.create_task(_turn(farm, watches, wallets_known), name="cycle"),
             asyncio.create_task(_kopf(inlet, access), name="kopf"),
         ]
         try:
@@ -210,9 +212,9 @@ def _credentials(options: Options) -> credentials.Credentials:
     return credentials.from_kubeconfig(path or str(Path.home() / ".kube" / "config"))
 
 
-async def _turn(farm: cycle.Cycle, watches: Mapping[str, reflector.Reflector], few_known: asyncio.Event) -> None:
+async def _turn(farm: cycle.Cycle, watches: Mapping[str, reflector.Reflector], wallets_known: asyncio.Event) -> None:
     """No plan before the farm is known whole: half a farm looks like one whose other half is free."""
-    await asyncio.gather(few_known.wait(), *(watch.synced.wait() for watch in watches.values()))
+    await asyncio.gather(wallets_known.wait(), *(watch.synced.wait() for watch in watches.values()))
     await farm.run()
 
 
@@ -260,8 +262,11 @@ async def _know_few(client: kube.Client, inlet: Inlet, known: asyncio.Event) -> 
         await asyncio.sleep(_SWEEP_SECONDS if known.is_set() else 1.0)
 
 
-async def _know_wallets(client: kube.Client, store: stores.Store, namespace: str) -> None:
+async def _know_wallets(
+    client: kube.Client, store: stores.Store, namespace: str, few_known: asyncio.Event, known: asyncio.Event
+) -> None:
     """Know which wallet Secrets exist, by metadata alone: what is in them never enters this process."""
+    await few_known.wait()
     while True:
         for secret in sorted({coin.wallet_secret for coin in store.snapshot().coins.values()}):
             try:
@@ -273,6 +278,8 @@ async def _know_wallets(client: kube.Client, store: stores.Store, namespace: str
                     _LOG.warning("cannot look for Secret %s/%s: %s", namespace, secret, error)
             except errors.UnreachableError:
                 break
+        else:
+            known.set()
         await asyncio.sleep(_WALLET_SECONDS)
 
 

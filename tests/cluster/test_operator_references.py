@@ -76,8 +76,13 @@ def test_a_coin_that_names_an_unknown_feed(yard: farmyard.Yard) -> None:
 
 def test_a_wallet_that_is_not_there(yard: farmyard.Yard) -> None:
     yard.build(
-        rigs_there=[],
-        objects=[things.coin("ant", wallet="purse"), yard.web_feed("revenue-ant", 0.01)],
+        rigs_there=[things.machine("ref-1")],
+        objects=[
+            things.site(),
+            things.pool(coins=["ant"]),
+            things.coin("ant", wallet="purse"),
+            yard.web_feed("revenue-ant", 0.01),
+        ],
     )
     yard.eventually(
         lambda: yard.expect(
@@ -85,11 +90,16 @@ def test_a_wallet_that_is_not_there(yard: farmyard.Yard) -> None:
         )
     )
     yard.expect("Coin", "ant", "Ready", "False", reason="SecretMissing")
+    # No miner is sent out to wait for what is not there.
+    yard.eventually(lambda: yard.expect_modes({"ref-1": "Idle"}))
     secret = {"name": "purse", "namespace": things.MINERS}
     yard.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": {"address": "NOBODY"}})
     soon(yard, lambda: yard.expect("Coin", "ant", "WalletFound", "True"))
+    yard.eventually(lambda: yard.expect_modes(MINED), seconds=120)
     yard.delete("Secret", "purse", namespace=things.MINERS)
     soon(yard, lambda: yard.expect("Coin", "ant", "WalletFound", "False"))
+    # A miner that runs has its wallet.
+    yard.always(lambda: yard.expect_modes(MINED), seconds=5)
 
 
 def test_a_site_whose_tariff_names_an_unknown_feed(yard: farmyard.Yard) -> None:

@@ -22,7 +22,15 @@ async def test_a_change_wakes_and_is_taken_once() -> None:
 
 @pytest.mark.parametrize(
     ("plural", "replan"),
-    [("aijobs", True), ("gpupools", True), ("coins", True), ("sites", True), ("rigs", False), ("jobs", False)],
+    [
+        ("aijobs", True),
+        ("gpupools", True),
+        ("coins", True),
+        ("sites", True),
+        ("secrets", True),
+        ("rigs", False),
+        ("jobs", False),
+    ],
 )
 def test_only_what_a_plan_depends_on_brings_one_forward(plural: str, replan: bool) -> None:
     gathered = changes.Changes()

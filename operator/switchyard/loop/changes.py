@@ -21,7 +21,7 @@ class Changed:
 
 
 # Which changes may make another plan right, and which only move a hand-over on.
-_REPLAN = frozenset({"sites", "gpupools", "coins", "aijobs"})
+_REPLAN = frozenset({"sites", "gpupools", "coins", "aijobs", "secrets"})
 
 
 class Changes:

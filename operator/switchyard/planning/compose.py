@@ -64,9 +64,9 @@ def _view(farm: model.Farm, valuation: values.Valuation, rig: model.Rig, now: da
     pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
     mode = record.mode if record is not None else model.IDLE
     held, message = _held(valuation, rig, node, record, now)
-    barred: dict[model.Mode, datetime.datetime] = {}
+    barred = {target: why for target, why in _walletless(farm, pool).items() if target != mode}
     if record is not None and record.retry_at is not None and _waits(record, now) and record.origin != mode:
-        barred[record.origin] = record.retry_at
+        barred[record.origin] = f"failed here, not tried again before {record.retry_at:%H:%M:%S} UTC"
     return planning.RigView(
         name=rig.name,
         class_key=valuation.class_of.get(rig.name, ""),
@@ -80,6 +80,16 @@ def _view(farm: model.Farm, valuation: values.Valuation, rig: model.Rig, now: da
         enforced=pool is not None and pool.enforce,
         barred=barred,
     )
+
+
+def _walletless(farm: model.Farm, pool: model.Pool | None) -> dict[model.Mode, str]:
+    """Coins whose wallet is not there. A miner that runs has its wallet; a new one would wait for it and time out."""
+    coins = [farm.coins[name] for name in (pool.coins if pool is not None else ()) if name in farm.coins]
+    return {
+        model.Mode(model.ModeKind.MINING, coin.name): f"there is no Secret {coin.wallet_secret} with its wallet"
+        for coin in coins
+        if coin.wallet_secret not in farm.secrets
+    }
 
 
 def _held(

@@ -94,9 +94,8 @@ class _Teller:
             text = f"{found.target} would leave {found.gain:.4f} $/h more"
             return self._decide(view, view.mode, "Budget", text, held_by=self._told.held.get(name, ""))
         if found.blocked is not None:
-            until = view.barred[found.blocked].strftime("%H:%M:%S")
-            text = f"{found.blocked} failed here and is not tried again before {until} UTC"
-            return self._decide(view, view.mode, "Held", text, held_by="BackingOff")
+            text = f"{found.blocked}: {view.barred[found.blocked]}"
+            return self._decide(view, view.mode, "Held", text, held_by="Barred")
         if view.pin is not model.Pin.AUTO and view.mode not in found.modes:
             return self._decide(view, view.mode, "Pinned", f"pinned to {view.pin}, which is not to be had here")
         return self._stays(view, found)
@@ -240,7 +239,7 @@ def _lacks(
     if found is not None and mode not in found.modes:
         return f"the rig is pinned to {view.pin}" if view.pin is not model.Pin.AUTO else "there is no way there"
     if mode in view.barred:
-        return f"failed here, not tried again before {view.barred[mode].strftime('%H:%M:%S')} UTC"
+        return view.barred[mode]
     if here.present_net is None or mode not in here.nets:
         return f"nothing is known of what {view.mode} leaves"
     standard, name = here.present_net, view.mode

@@ -33,7 +33,8 @@ class RigView:
         pin: a person's word; the plan only chooses within it.
         held_message: the hold, for people.
         enforced: False in a pool that only recommends: moves are planned, but no customer's job is sent there.
-        barred: targets that failed here, and until when they are not tried again.
+        barred: targets that cannot be had here now, and why, for people: one that failed, a coin without its wallet. A
+            rig that is there already stays.
     """
 
     name: str
@@ -46,7 +47,7 @@ class RigView:
     pin: model.Pin = model.Pin.AUTO
     held_message: str = ""
     enforced: bool = True
-    barred: Mapping[model.Mode, datetime.datetime] = dataclasses.field(default_factory=dict)
+    barred: Mapping[model.Mode, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
