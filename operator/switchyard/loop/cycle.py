@@ -227,24 +227,7 @@ class Cycle:
     async def _move_on(self, *, rigs: set[str], jobs: set[str], now: datetime.datetime) -> set[str]:
         """One step of each; gives the rigs whose Nodes now say something new."""
         farm = self._farm
-        commands: list[cmd.Command] = []
-        created: dict[cmd.Ref, str] = {}
-        broken = set()
-        for key in sorted(jobs):
-            job = farm.jobs[key]
-            if not job.placement or job.state is model.JobState.FINISHED:
-                continue  # it has no gang
-            held = {
-                placement.rig: self._records.of(farm, farm.rigs[placement.rig])
-                for placement in job.placement
-                if placement.rig in farm.rigs
-            }
-            advance = gangs.advance(farm, job, records=held, now=now, settings=self._settings.handover)
-            commands += advance.commands
-            created |= {command.ref: key for command in advance.commands if isinstance(command, cmd.Create)}
-            commands += self._reports.gang(farm, job, advance, now=now)
-            if advance.verdict.kind is gangs.VerdictKind.BROKEN:
-                broken.add(key)
+        commands, asking, broken = self._gangs(farm, jobs, now)
         wanted = {
             placement.rig: job
             for key, job in farm.jobs.items()
@@ -270,20 +253,47 @@ class Cycle:
             if step.commands and step.record != record:
                 moves[step.commands[0].ref] = _Move(rig, record, step.record)
         moved = set()
-        rejected: dict[str, str] = {}
         for result in await self._hands.do(commands):
-            if result.outcome is cmd.Outcome.INVALID and result.command.ref in created:
-                rejected[created[result.command.ref]] = result.message
-            move = moves.get(result.command.ref) if isinstance(result.command, cmd.Patch) else None
+            ref = result.command.ref
+            if result.outcome is cmd.Outcome.INVALID and ref in asking:
+                await self._reject(asking[ref], result.message, now)
+            move = moves.get(ref) if isinstance(result.command, cmd.Patch) else None
             if move is not None and result.outcome is cmd.Outcome.DONE:
                 # People are told of a move once its Node says so, not before.
                 self.teller.say(self._reports.switch(farm, move.rig, before=move.before, after=move.after, now=now))
                 moved.add(move.rig.name)
-        jobs_now = self._store.snapshot().jobs if rejected else {}
-        for key in rejected.keys() & jobs_now.keys():
-            await self._hands.do(self._reports.rejected(jobs_now[key], rejected[key], now=now))
         self.teller.note(moved)
         return moved
+
+    def _gangs(
+        self, farm: model.Farm, jobs: set[str], now: datetime.datetime
+    ) -> tuple[list[cmd.Command], dict[cmd.Ref, str], set[str]]:
+        """What gangs ask for; which of it creates something, and for which AIJob; and which gangs have broken."""
+        commands: list[cmd.Command] = []
+        asking: dict[cmd.Ref, str] = {}
+        broken = set()
+        for key in sorted(jobs):
+            job = farm.jobs[key]
+            if not job.placement or job.state is model.JobState.FINISHED:
+                continue  # it has no gang
+            held = {
+                placement.rig: self._records.of(farm, farm.rigs[placement.rig])
+                for placement in job.placement
+                if placement.rig in farm.rigs
+            }
+            advance = gangs.advance(farm, job, records=held, now=now, settings=self._settings.handover)
+            commands += advance.commands
+            asking |= {command.ref: key for command in advance.commands if isinstance(command, cmd.Create)}
+            commands += self._reports.gang(farm, job, advance, now=now)
+            if advance.verdict.kind is gangs.VerdictKind.BROKEN:
+                broken.add(key)
+        return commands, asking, broken
+
+    async def _reject(self, key: str, message: str, now: datetime.datetime) -> None:
+        """The API server will not have what an AIJob asks for."""
+        job = self._store.snapshot().jobs.get(key)
+        if job is not None:
+            await self._hands.do(self._reports.rejected(job, message, now=now))
 
     def _step(
         self,
