@@ -163,7 +163,7 @@ def farm(
     pools: list[model.Pool] | None = None,
     sites: list[model.Site] | None = None,
     nodes: list[model.Node] | None = None,
-    secrets: frozenset[str] = frozenset({"wallet"}),
+    missing_secrets: frozenset[str] = frozenset(),
 ) -> model.Farm:
     rigs = [rig("rig-0")] if rigs is None else rigs
     nodes = [node(each.node_name, hardware=each.hardware) for each in rigs] if nodes is None else nodes
@@ -175,7 +175,7 @@ def farm(
         nodes=immutables.Map({each.name: each for each in nodes}),
         jobs=immutables.Map({each.key: each for each in (jobs or [])}),
         pool_of=immutables.Map({each.name: each.labels["pool"] for each in rigs if "pool" in each.labels}),
-        secrets=secrets,
+        missing_secrets=missing_secrets,
     )
 
 

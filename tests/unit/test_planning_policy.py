@@ -288,13 +288,13 @@ def test_recommending_pools_are_planned_but_get_no_jobs() -> None:
 
 
 def test_a_coin_without_its_wallet_is_not_begun_and_not_left() -> None:
-    world = worlds.World(sample.farm(pools=[sample.pool(off=False)], secrets=frozenset()))
+    world = worlds.World(sample.farm(pools=[sample.pool(off=False)], missing_secrets=frozenset({"wallet"})))
     replies = world.run([MARKET] * 60)
     assert not any(reply.moves for reply in replies)
     assert "no Secret wallet" in alternative(replies[-1], "rig-0", KAS).lacks
-    world.farm = dataclasses.replace(world.farm, secrets=frozenset({"wallet"}))
+    world.farm = dataclasses.replace(world.farm, missing_secrets=frozenset())
     assert [move.to for move in world.step(MARKET).moves] == [KAS]
     world.run([MARKET] * 5)
-    world.farm = dataclasses.replace(world.farm, secrets=frozenset())
+    world.farm = dataclasses.replace(world.farm, missing_secrets=frozenset({"wallet"}))
     assert not any(reply.moves for reply in world.run([MARKET] * 60))
     assert world.step(MARKET).decisions["rig-0"].chosen == KAS

@@ -437,7 +437,8 @@ class Farm:
     Keys are names; jobs, pods and kube_jobs are keyed `namespace/name`; `pods_on` maps a Node's name to the keys of
     the GPU Pods bound to it, and "" to the keys of those that no Node has yet. `pool_of` maps each rig to its pool
     (absent: none; the first by name if several claim it, and `contested` names the others). `secrets` holds the names
-    of the wallet Secrets seen in the miners' namespace.
+    of the wallet Secrets seen in the miners' namespace, `missing_secrets` those that were looked for and not found; one
+    in neither has not been looked for yet.
     """
 
     sites: immutables.Map[str, Site] = dataclasses.field(default_factory=_empty)
@@ -453,3 +454,4 @@ class Farm:
     pool_of: immutables.Map[str, str] = dataclasses.field(default_factory=_empty)
     contested: immutables.Map[str, tuple[str, ...]] = dataclasses.field(default_factory=_empty)
     secrets: frozenset[str] = frozenset()
+    missing_secrets: frozenset[str] = frozenset()

@@ -63,6 +63,7 @@ class Store:
         }
         self._pods_on: immutables.Map[str, frozenset[str]] = immutables.Map()
         self._secrets: frozenset[str] = frozenset()
+        self._missing_secrets: frozenset[str] = frozenset()
         self._membership = membership.Membership()
         # resourceVersion held, by plural and key, of everything known: also of what could not be read.
         self._versions: dict[str, dict[str, int]] = {plural: {} for plural in _READERS}
@@ -84,6 +85,7 @@ class Store:
                 pool_of=self._membership.pool_of,
                 contested=self._membership.contested,
                 secrets=self._secrets,
+                missing_secrets=self._missing_secrets,
             )
         return self._snapshot
 
@@ -137,8 +139,9 @@ class Store:
         self._versions[plural].pop(key, None)
         changed = self._problems.pop((plural, key), None) is not None
         if plural == "secrets":
-            changed |= name in self._secrets
+            changed |= name not in self._missing_secrets
             self._secrets -= {name}
+            self._missing_secrets |= {name}
             self._snapshot = None
         else:
             changed |= self._drop(plural, place, key)
@@ -182,6 +185,7 @@ class Store:
         if name in self._secrets:
             return False
         self._secrets |= {name}
+        self._missing_secrets -= {name}
         self._snapshot = None
         return True
 

@@ -88,7 +88,7 @@ def _walletless(farm: model.Farm, pool: model.Pool | None) -> dict[model.Mode, s
     return {
         model.Mode(model.ModeKind.MINING, coin.name): f"there is no Secret {coin.wallet_secret} with its wallet"
         for coin in coins
-        if coin.wallet_secret not in farm.secrets
+        if coin.wallet_secret in farm.missing_secrets
     }
 
 
