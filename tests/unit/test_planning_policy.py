@@ -289,11 +289,11 @@ def test_recommending_pools_are_planned_but_get_no_jobs() -> None:
 
 def test_a_coin_without_its_wallet_is_not_begun_and_not_left() -> None:
     world = worlds.World(sample.farm(pools=[sample.pool(off=False)], missing_secrets=frozenset({"wallet"})))
-    replies = world.run([MARKET] * 60)
+    replies = world.run([MARKET] * 3)
     assert not any(reply.moves for reply in replies)
     assert "no Secret wallet" in alternative(replies[-1], "rig-0", KAS).lacks
     world.farm = dataclasses.replace(world.farm, missing_secrets=frozenset())
-    assert [move.to for move in world.step(MARKET).moves] == [KAS]
+    assert [(move.to, move.reason) for move in world.step(MARKET).moves] == [(KAS, "FirstChoice")]
     world.run([MARKET] * 5)
     world.farm = dataclasses.replace(world.farm, missing_secrets=frozenset({"wallet"}))
     assert not any(reply.moves for reply in world.run([MARKET] * 60))

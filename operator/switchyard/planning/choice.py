@@ -132,6 +132,9 @@ def _start(
     present = standing.resting_net(here.value)
     target = gangs.best_start(here, list(modes), barred=view.barred)
     if target is None or target == view.mode or here.nets[target] <= present:
+        if any(here.nets[mode] > present for mode in view.barred if mode in here.nets):
+            # What would pay cannot be had yet: its first choice is still to come.
+            return Choice(standing=here, modes=modes)
         return Choice(standing=here, modes=modes, work=_seeded(desk, view, modes, view.mode))
     return Choice(
         standing=here,
