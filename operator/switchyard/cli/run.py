@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import math
 from pathlib import Path
 from typing import Final
 
 from switchyard.api import text
+from switchyard.cli import arguments as parsing
 
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the Pod
 
@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument("--log-format", default="auto", choices=["auto", "json", "plain"])
     replay = parser.add_argument_group("replay", "farm time instead of real time, for replaying a market")
-    replay.add_argument("--replay-start", type=_moment, metavar="TIME", help="farm time at --replay-epoch, RFC 3339")
+    replay.add_argument(
+        "--replay-start", type=parsing.moment, metavar="TIME", help="farm time at --replay-epoch, RFC 3339"
+    )
     replay.add_argument("--replay-epoch", type=float, default=0.0, metavar="SECONDS", help="Unix time")
     replay.add_argument("--replay-speed", type=float, default=1.0, metavar="FACTOR")
 
@@ -90,13 +92,3 @@ def _address(argument: str) -> tuple[str, int]:
     if not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"HOST:PORT expected, not {argument!r}")
     return host or _EVERYWHERE, int(port)
-
-
-def _moment(argument: str) -> datetime.datetime:
-    try:
-        moment = datetime.datetime.fromisoformat(argument)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"a time like 2021-10-18T05:00:00Z expected, not {argument!r}") from error
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{argument} has no time zone: end it with Z for UTC")
-    return moment.astimezone(datetime.UTC)

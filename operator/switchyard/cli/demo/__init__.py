@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 from pathlib import Path
+
+from switchyard.cli import arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=float, help="of farm time (96; with --market 60)")
     parser.add_argument("--speed", type=float, metavar="FACTOR", help="farm seconds per second (fills 4 minutes)")
     parser.add_argument(
-        "--start", type=_moment, metavar="TIME", help="2021-10-18T05:00Z, or where --market is liveliest"
+        "--start", type=arguments.moment, metavar="TIME", help="2021-10-18T05:00Z, or where --market is liveliest"
     )
     market = parser.add_argument_group(
         "market", "power prices of your own instead of the example's: CSV with a header, or JSON lines"
@@ -44,13 +45,3 @@ def _pair(argument: str) -> tuple[str, str]:
     if not sign or not column:
         raise argparse.ArgumentTypeError(f"COLUMN=TEXT expected, not {argument!r}")
     return column, wanted
-
-
-def _moment(argument: str) -> datetime.datetime:
-    try:
-        moment = datetime.datetime.fromisoformat(argument)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(f"a time like 2021-10-18T05:00:00Z expected, not {argument!r}") from problem
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{argument} has no time zone: end it with Z for UTC")
-    return moment.astimezone(datetime.UTC)
