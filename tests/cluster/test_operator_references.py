@@ -77,12 +77,7 @@ def test_a_coin_that_names_an_unknown_feed(yard: farmyard.Yard) -> None:
 def test_a_wallet_that_is_not_there(yard: farmyard.Yard) -> None:
     yard.build(
         rigs_there=[things.machine("ref-1")],
-        objects=[
-            things.site(),
-            things.pool(coins=["ant"]),
-            things.coin("ant", wallet="purse"),
-            yard.web_feed("revenue-ant", 0.01),
-        ],
+        objects=[things.site(), things.coin("ant", wallet="purse"), yard.web_feed("revenue-ant", 0.01)],
     )
     yard.eventually(
         lambda: yard.expect(
@@ -90,7 +85,9 @@ def test_a_wallet_that_is_not_there(yard: farmyard.Yard) -> None:
         )
     )
     yard.expect("Coin", "ant", "Ready", "False", reason="SecretMissing")
-    # No miner is sent out to wait for what is not there.
+    # No miner is sent out to wait for what is not there (wallets are looked for every two seconds).
+    time.sleep(3)
+    yard.apply(things.pool(coins=["ant"]))
     yard.eventually(lambda: yard.expect_modes({"ref-1": "Idle"}))
     secret = {"name": "purse", "namespace": things.MINERS}
     yard.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": {"address": "NOBODY"}})

@@ -1,8 +1,8 @@
 """The Service and the Job behind an AIJob, and what is to be said of its gang. Rigs are `machine`'s business.
 
 A gang's Job is created only when every rig of the placement lets its Pods in. Once the rigs leave, the claim is off
-their Nodes, so that replacements of evicted Pods find no place; the Job is deleted when no Pod of it is left that an
-eviction has yet to ask (its deletion asks no disruption budget). Each admission has a Job of its own: one that was
+their Nodes, so that replacements of evicted Pods find no place; the Job is deleted when none of its Pods is left on a
+rig (its deletion asks no disruption budget). Each admission has a Job of its own: one that was
 suspended and resumed would hold its Pods back longer each time, because its controller counts every evicted Pod as a
 failure to back off from, whatever the Pod failure policy says (seen: 8, 18, 39, 79, 158 s).
 """
@@ -110,18 +110,16 @@ def _stopping(
     left = [pod for rig in rigs for pod in observe.of_job(farm, job, rig) if not observe.finished(pod)]
     # Not by the records: one that became unreadable says nothing, and its Node's claim still lets Pods in.
     welcome = any(_claimed(farm, job, rig) for rig in rigs)
-    alive = any(pod.deleting_since is None for pod in left)
-    if kube_job is not None:
-        if welcome or alive:
-            return _said(VerdictKind.STOPPING, "PodsLeaving", _count(left))
-        return GangAdvance(
-            commands=(cmd.Delete(ref=pods.job_ref(job), uid=kube_job.uid),),
-            verdict=Verdict(kind=VerdictKind.STOPPING, reason="JobLeaving"),
-        )
     if left:
         return _said(VerdictKind.STOPPING, "PodsLeaving", _count(left))
     if welcome or any(_concerned(record, job) for record in known):
         return _said(VerdictKind.STOPPING, "RigsLeaving")
+    if kube_job is not None:
+        # Last: a Pod that came to a rig at the last moment is the rig's to stop, with notice, and not the Job's.
+        return GangAdvance(
+            commands=(cmd.Delete(ref=pods.job_ref(job), uid=kube_job.uid),),
+            verdict=Verdict(kind=VerdictKind.STOPPING, reason="JobLeaving"),
+        )
     return _said(VerdictKind.STOPPED)
 
 
