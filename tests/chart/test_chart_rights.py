@@ -251,7 +251,7 @@ async def play(stage: Stage) -> None:
 
     api.create(f"{FARM}/namespaces/{TENANT}/aijobs", job())
     await stage.until("the gang runs", lambda: stage.condition("Running") == "True")
-    assert stage.modes() == [f"AI/{TENANT}/render"] * 2
+    await stage.until("the rigs say so", lambda: stage.modes() == [f"AI/{TENANT}/render"] * 2)
     api.patch(JOB, {"spec": {"suspend": True}})
     await stage.until("the rigs mine again", lambda: stage.modes() == ["Mining/kas"] * 2)
     await stage.until("the gang is stopped", lambda: stage.condition("Running") == "False")
