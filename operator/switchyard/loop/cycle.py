@@ -140,7 +140,7 @@ class Cycle:
                 await self.turn()
             except Exception:  # noqa: BLE001 - whatever it was: the cluster holds the state, the next turn reads it
                 self.failures += 1
-                self._metrics.errors.labels("cycle").inc()
+                self._metrics.turn_failed()
                 _LOG.exception("a turn failed; it will be taken again")
                 self.changes.everything()
                 await asyncio.sleep(min(30.0, 0.25 * 2.0 ** min(self.failures, 7)))
