@@ -44,11 +44,29 @@ class Quote:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Values that are known or forecast ahead of time, such as day-ahead prices; each lasts `interval_seconds`.
+
+    Attributes:
+        start: moment that `values[0]` begins to speak of.
+        interval_seconds: between two values.
+        values: in the quantity's unit.
+        published_at: when it became known.
+    """
+
+    start: datetime.datetime
+    interval_seconds: int
+    values: tuple[float, ...]
+    published_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """All quotes at one moment. A feed that never gave a good value has no quote."""
+    """All quotes at one moment. A feed that never gave a good value has no quote; `curves` are by feed, too."""
 
     at: datetime.datetime
     quotes: Mapping[str, Quote]
+    curves: Mapping[str, Curve] = dataclasses.field(default_factory=dict)
 
     def trusted(self, feed: str) -> Quote | None:
         """The feed's quote, or None where there is none or its trust is gone."""

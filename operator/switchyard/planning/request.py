@@ -35,6 +35,7 @@ class RigView:
         enforced: False in a pool that only recommends: moves are planned, but no customer's job is sent there.
         barred: targets that cannot be had here now, and why, for people: one that failed, a coin without its wallet. A
             rig that is there already stays.
+        circuit: key of the circuit that feeds it; "" where nobody has said.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RigView:
     held_message: str = ""
     enforced: bool = True
     barred: Mapping[model.Mode, str] = dataclasses.field(default_factory=dict)
+    circuit: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,55 @@ class Budget:
     pool: str
     limit: int
     used: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """Watts that all rigs on a circuit may draw together for hours on end; `RigView.circuit` is its key."""
+
+    key: str
+    limit_watts: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many rigs of a pool may, and how many must, be in one kind of mode.
+
+    Attributes:
+        pool: of the rigs.
+        kind: AI or Mining.
+        floor: the plan takes no rig out of this kind where fewer would be left.
+        most: the plan takes no rig into this kind where more would be there.
+    """
+
+    pool: str
+    kind: model.ModeKind
+    floor: int = 0
+    most: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """GPUs that somebody rents by the hour, any number of them, each for as long as it is wanted: no gang, no job.
+
+    Attributes:
+        name: of the demand; its mode is `Mode(AI, name)`, and no AIJob has a name without a slash.
+        classes: keys of the classes of rigs it takes.
+        usd_per_gpu_hour: what reaches the farm, after the market's fee.
+        gpus_wanted: by all rigs of these classes together, now.
+        eviction_usd_per_gpu: lost when a GPU leaves while it is still wanted.
+    """
+
+    name: str
+    classes: frozenset[str]
+    usd_per_gpu_hour: float
+    gpus_wanted: int
+    eviction_usd_per_gpu: float = 0.0
+
+    @property
+    def mode(self) -> model.Mode:
+        """The mode of a rig that serves it."""
+        return model.Mode(model.ModeKind.AI, self.name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +137,9 @@ class PlanRequest:
     jobs: tuple[model.Job, ...]
     budgets: Mapping[str, Budget]
     memory: Memory
+    circuits: Mapping[str, Circuit] = dataclasses.field(default_factory=dict)
+    shares: tuple[Share, ...] = ()
+    demands: tuple[Demand, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

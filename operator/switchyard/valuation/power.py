@@ -8,6 +8,7 @@ import zoneinfo
 
 from switchyard.fleet import model
 from switchyard.market import quotes
+from switchyard.valuation import values
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,13 @@ def price(*, site: model.Site, market: quotes.Market, now: datetime.datetime) ->
             if quote is None:
                 return Price(usd_per_kwh=None, trust=0.0, missing=untrusted(market, tariff.feed))
             return Price(usd_per_kwh=quote.value + tariff.adder_usd_per_kwh, trust=quote.trust)
+
+
+def outlook(*, site: model.Site, market: quotes.Market, now: datetime.datetime, price: Price) -> values.Outlook | None:
+    """What power will cost the Site from `now` on; `price` is what `price()` said. None with no trusted price."""
+    if price.usd_per_kwh is None:
+        return None
+    return values.Outlook(hours=(0.0,), usd_per_kwh=(price.usd_per_kwh,))
 
 
 def time_of_use(tariff: model.TimeOfUseTariff, local: datetime.datetime) -> float:

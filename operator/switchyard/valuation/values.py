@@ -57,6 +57,17 @@ class RigClass:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What power will cost a Site, as far as anybody can tell: `usd_per_kwh[i]` from `hours[i]` ahead until the next.
+
+    `hours[0]` is 0 and `usd_per_kwh[0]` the price now; the last entry holds for all time after it.
+    """
+
+    hours: tuple[float, ...] = (0.0,)
+    usd_per_kwh: tuple[float, ...] = (0.0,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ClassValue:
     """Everything about one class of rigs.
 
@@ -69,6 +80,8 @@ class ClassValue:
         rest_watts: the whole rig with every GPU at rest.
         ai_watts: the whole rig with every GPU at AI work.
         usd_per_watt_hour: what one watt at the rig costs per hour, PUE included; 0 with no trusted price.
+        pue: watts at the Site's meter for each watt of the rig.
+        outlook: of the Site's price of power; None with no trusted price.
     """
 
     rig_class: RigClass
@@ -79,6 +92,8 @@ class ClassValue:
     rest_watts: float = 0.0
     ai_watts: float = 0.0
     usd_per_watt_hour: float = 0.0
+    pue: float = 1.0
+    outlook: Outlook | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,6 +120,8 @@ class _ClassAt:
             rest_watts=self._rest_watts,
             ai_watts=float(self._class.base_watts + sum(profile.ai_watts for profile in self._profiles)),
             usd_per_watt_hour=self._rate,
+            pue=self._site.pue,
+            outlook=power.outlook(site=self._site, market=self._market, now=now, price=price),
         )
 
     def _worth(
