@@ -159,7 +159,7 @@ class MoveCost:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Switching:
-    """What moves cost. The world charges money: seconds at the reference rate, and the rest. It does not stop the clock.
+    """What moves cost. The world charges money (seconds at the reference rate, and wear) and does not stop the clock.
 
     Attributes:
         moves: by (from, to): coin to another coin (Mining, Mining), and so on; a pair that is missing costs nothing.
