@@ -49,7 +49,7 @@ class Measures:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A decision that, in hindsight, was dear: `usd` is what the best choice would have earned more until the next one."""
+    """A decision, dear in hindsight: `usd` is what the best choice would have earned more until the next one."""
 
     at: datetime.datetime
     what: str
@@ -62,7 +62,7 @@ class Lanes:
     """What a run looked like, for pictures. All arrays have one entry per step, warm-up included.
 
     Attributes:
-        prices: by label with its unit, such as "power pjm, $/kWh", "coin zec, $/GPU-h after power", "AI rental, $/GPU-h".
+        prices: by label with its unit, such as "power pjm, $/kWh", "coin zec, $/GPU-h after power".
         gpus_in_mode: by label ("mining zec", "AI", "idle", "off"): GPUs.
         gpus_wanted: GPUs that AI work would have taken, by label.
         profit_usd: running sum of what was earned after power and switching.
