@@ -61,12 +61,33 @@ class Curve:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a feed's values are by hour of the day, as it has learned from its own readings.
+
+    Attributes:
+        means: 24 values in the quantity's unit, of the hours 0 to 23 of the day in UTC.
+        weights: how far each may be relied on: 0 where the hour was never seen, rising towards 1 with the days seen.
+    """
+
+    means: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """All quotes at one moment. A feed that never gave a good value has no quote; `curves` are by feed, too."""
+    """All quotes at one moment. A feed that never gave a good value has no quote.
+
+    Attributes:
+        at: the moment.
+        quotes: by feed.
+        curves: by feed: what has been published about the future by now. Feeds without such a curve are missing.
+        profiles: by feed: what its values usually are by hour of the day. Feeds that have learned nothing are missing.
+    """
 
     at: datetime.datetime
     quotes: Mapping[str, Quote]
     curves: Mapping[str, Curve] = dataclasses.field(default_factory=dict)
+    profiles: Mapping[str, Profile] = dataclasses.field(default_factory=dict)
 
     def trusted(self, feed: str) -> Quote | None:
         """The feed's quote, or None where there is none or its trust is gone."""

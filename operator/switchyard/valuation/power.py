@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import datetime
+import functools
+import itertools
 import zoneinfo
+from typing import Final
 
 from switchyard.fleet import model
-from switchyard.market import quotes
+from switchyard.market import forecast, quotes
 from switchyard.valuation import values
+
+_DAY: Final = 24 * 3600.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +52,101 @@ def price(*, site: model.Site, market: quotes.Market, now: datetime.datetime) ->
 
 
 def outlook(*, site: model.Site, market: quotes.Market, now: datetime.datetime, price: Price) -> values.Outlook | None:
-    """What power will cost the Site from `now` on; `price` is what `price()` said. None with no trusted price."""
+    """What power will cost the Site from `now` on; `price` is what `price()` said. None with no trusted price.
+
+    A fixed tariff stays. A tariff by time of use is known: an entry for each change. A feed's price is foretold by its
+    curve, its habits, or persistence (see `forecast.path`), plus the adder. Classes of the same Site share one answer.
+    """
     if price.usd_per_kwh is None:
         return None
-    return values.Outlook(hours=(0.0,), usd_per_kwh=(price.usd_per_kwh,))
+    tariff = site.tariff
+    match tariff:
+        case model.FixedTariff():
+            return values.Outlook(hours=(0.0,), usd_per_kwh=(price.usd_per_kwh,))
+        case model.TimeOfUseTariff():
+            return _by_the_clock(tariff, site.time_zone, now.astimezone(datetime.UTC))
+        case model.FeedTariff():
+            return _by_feed(
+                price.usd_per_kwh,
+                tariff.adder_usd_per_kwh,
+                now,
+                market.curves.get(tariff.feed),
+                market.profiles.get(tariff.feed),
+            )
+
+
+@functools.lru_cache(maxsize=256)
+def _by_feed(
+    usd_per_kwh: float,
+    adder_usd_per_kwh: float,
+    now: datetime.datetime,
+    curve: quotes.Curve | None,
+    profile: quotes.Profile | None,
+) -> values.Outlook:
+    found = forecast.path(value=usd_per_kwh - adder_usd_per_kwh, now=now, curve=curve, profile=profile)
+    later = (value + adder_usd_per_kwh for value in found.values[1:])
+    return values.Outlook(hours=found.hours, usd_per_kwh=(usd_per_kwh, *later))
+
+
+@functools.lru_cache(maxsize=256)
+def _by_the_clock(tariff: model.TimeOfUseTariff, time_zone: str, now: datetime.datetime) -> values.Outlook:
+    unix = now.timestamp()
+    moments, prices = _changes(tariff, time_zone, now.date())
+    first = bisect.bisect_right(moments, unix)
+    last = bisect.bisect_right(moments, unix + forecast.HORIZON_SECONDS)
+    end = unix + forecast.HORIZON_SECONDS
+    # Nobody should count on the price of one hour for ever: after two days, the mean of the second.
+    starts = [max(moment, end - _DAY) for moment in (unix, *moments[first:last])]
+    spans = [later - start for start, later in zip(starts, [*starts[1:], end], strict=True)]
+    told = prices[first - 1 : last]
+    mean = sum(price * span for price, span in zip(told, spans, strict=True)) / _DAY
+    ahead = (*((moment - unix) / 3600 for moment in moments[first:last]), forecast.HORIZON_SECONDS / 3600)
+    return values.Outlook(hours=(0.0, *ahead), usd_per_kwh=(*told, mean))
+
+
+@functools.lru_cache(maxsize=64)
+def _changes(
+    tariff: model.TimeOfUseTariff, time_zone: str, day: datetime.date
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """When the price changes in the three days from a day's begin in UTC (Unix seconds), and to what.
+
+    The first entry is the day's begin.
+    """
+    zone = zoneinfo.ZoneInfo(time_zone)
+    start = datetime.datetime.combine(day, datetime.time(), tzinfo=datetime.UTC)
+    hours = [start + datetime.timedelta(hours=hour) for hour in range(73)]
+    walls = {wall for window in tariff.windows for wall in (window.start, window.end)} | {datetime.time()}
+    first, days = hours[0].astimezone(zone).date(), range(-1, 5)
+    moments = {hours[0]}
+    for date in (first + datetime.timedelta(days=ahead) for ahead in days):
+        for wall in walls:
+            local = datetime.datetime.combine(date, wall, tzinfo=zone)
+            moments |= {local.replace(fold=fold).astimezone(datetime.UTC) for fold in (0, 1)}
+    # Where clocks are turned, the wall may leap into or out of a window without passing its edge.
+    moments |= {
+        _turn(one, two, zone) for one, two in itertools.pairwise(hours) if _offset(one, zone) != _offset(two, zone)
+    }
+    found: list[tuple[float, float]] = []
+    for moment in sorted(moment for moment in moments if hours[0] <= moment <= hours[-1]):
+        price = time_of_use(tariff, moment.astimezone(zone))
+        if not found or found[-1][1] != price:
+            found.append((moment.timestamp(), price))
+    return tuple(moment for moment, _ in found), tuple(price for _, price in found)
+
+
+def _turn(before: datetime.datetime, after: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
+    """The moment between two at which clocks are turned, to the second."""
+    low, high = int(before.timestamp()), int(after.timestamp())
+    old = _offset(before, zone)
+    while high - low > 1:
+        middle = (low + high) // 2
+        moment = datetime.datetime.fromtimestamp(middle, tz=datetime.UTC)
+        low, high = (middle, high) if _offset(moment, zone) == old else (low, middle)
+    return datetime.datetime.fromtimestamp(high, tz=datetime.UTC)
+
+
+def _offset(moment: datetime.datetime, zone: zoneinfo.ZoneInfo) -> datetime.timedelta | None:
+    return moment.astimezone(zone).utcoffset()
 
 
 def time_of_use(tariff: model.TimeOfUseTariff, local: datetime.datetime) -> float:
