@@ -101,7 +101,7 @@ class Pin(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rig:
-    """One GPU node as the farm knows it. `regret_usd` is the work function per mode, read back from its status."""
+    """One GPU node as the farm knows it. `circuit` is the name of a circuit of its Site, "" where nobody has said."""
 
     name: str
     uid: str
@@ -116,6 +116,7 @@ class Rig:
     hardware: Hardware
     readback: Readback | None
     status: Mapping[str, Any]
+    circuit: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,8 +250,22 @@ Tariff = FixedTariff | TimeOfUseTariff | FeedTariff
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """What feeds some of a Site's rigs. `limit_watts` is its breaker's, of which a share may be drawn for hours."""
+
+    name: str
+    limit_watts: int
+    continuous_fraction: float = 0.8
+
+    @property
+    def budget_watts(self) -> float:
+        """What all its rigs may draw together for hours on end."""
+        return self.limit_watts * self.continuous_fraction
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where rigs stand. `pue` multiplies every watt of theirs."""
+    """Where rigs stand. `pue` multiplies every watt of theirs; circuits are by name."""
 
     name: str
     uid: str
@@ -261,6 +276,7 @@ class Site:
     tariff: Tariff
     pue: float
     status: Mapping[str, Any]
+    circuits: Mapping[str, Circuit] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +285,15 @@ class PowerProfile:
 
     ai_watts: int
     idle_watts: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many rigs of a pool must (`floor`) and may (`most`) be in a kind of mode: a number, or a share in percent."""
+
+    kind: ModeKind
+    floor: int | str = 0
+    most: int | str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +314,7 @@ class Pool:
     off_watts: int
     max_switching: int | str
     status: Mapping[str, Any]
+    shares: tuple[Share, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ _FORCED = ("Pinned", "ModeGone", "WorkDone")
 def plan(request: planning.PlanRequest) -> planning.PlanReply:
     """Where every rig goes, which job is admitted and which has to wait, and why."""
     desk = standing.Desk(request)
-    purse = budgets.Purse(request.budgets)
+    purse = budgets.Purse(request)
 
     preemptions = list(gangs.stopped_by_people(desk))
     stopped = {preemption.job for preemption in preemptions}
@@ -80,11 +80,11 @@ def _moves(
     held: dict[str, str] = {}
     for name, found in wanted:
         view = desk.views[name]
-        refusal = purse.refusal(view.pool)
+        refusal = purse.refusal(view, found.target, forced=found.reason in _FORCED)
         if refusal or found.target is None:
             held[name] = refusal
             continue
-        purse.take(view.pool)
+        purse.take(view, found.target)
         moves[name] = planning.Move(
             rig=name,
             to=found.target,

@@ -36,6 +36,10 @@ class RigView:
         barred: targets that cannot be had here now, and why, for people: one that failed, a coin without its wallet. A
             rig that is there already stays.
         circuit: key of the circuit that feeds it; "" where nobody has said.
+        origin: what it comes from while it is switching; None where nobody knows, or it is not.
+        measured_watts: of the whole rig, as its agent has lately read them back in this mode; 0 where it has not.
+        nameplate_watts: the most it can draw, where it may be doing something else than `mode` says (maintenance, a
+            Node that is gone, somebody else's work); 0 where it cannot.
     """
 
     name: str
@@ -50,6 +54,9 @@ class RigView:
     enforced: bool = True
     barred: Mapping[model.Mode, str] = dataclasses.field(default_factory=dict)
     circuit: str = ""
+    origin: model.Mode | None = None
+    measured_watts: float = 0.0
+    nameplate_watts: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +153,8 @@ class PlanRequest:
 class Move:
     """One rig to another mode (never into AI: that is an Admission; out of a running gang only with a Preemption).
 
-    `reason`: BetterMode, FirstChoice, WorkDone, and, whatever they cost, Pinned and ModeGone. `cost_usd` is the whole
-    cost: wear and lost work, and what the seconds are worth on this rig.
+    `reason`: BetterMode, FirstChoice, WorkDone, and, whatever they cost, Pinned, ModeGone and CircuitOverLimit.
+    `cost_usd` is the whole cost: wear and lost work, and what the seconds are worth on this rig.
     """
 
     rig: str
@@ -214,7 +221,8 @@ class Alternative:
 class Decision:
     """Why a rig does what it does: the chosen mode and every alternative, best first.
 
-    `reason` is CamelCase: Best, RegretBelowCost, Switching, Held, Budget, Pinned, Admitted, Preempted, NoTrustedPrice.
+    `reason` is CamelCase: Best, RegretBelowCost, Switching, Held, Budget, Pinned, Admitted, Preempted, NoTrustedPrice,
+    CircuitOverLimit.
     `held_by` names the budget or hold that kept a better mode from being taken, "" if none did.
     """
 

@@ -82,6 +82,7 @@ class ClassValue:
         usd_per_watt_hour: what one watt at the rig costs per hour, PUE included; 0 with no trusted price.
         pue: watts at the Site's meter for each watt of the rig.
         outlook: of the Site's price of power; None with no trusted price.
+        watts: of the whole rig by mode, as far as they are known, before PUE: also of modes whose price is not trusted.
     """
 
     rig_class: RigClass
@@ -94,6 +95,7 @@ class ClassValue:
     usd_per_watt_hour: float = 0.0
     pue: float = 1.0
     outlook: Outlook | None = None
+    watts: Mapping[model.Mode, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,7 @@ class _ClassAt:
         self._rest_watts = float(rig_class.base_watts + sum(profile.idle_watts for profile in self._profiles))
         self._rate = 0.0
         self._trust = 1.0
+        self._watts: dict[model.Mode, float] = {}
 
     def value(self, jobs: list[model.Job], now: datetime.datetime) -> values.ClassValue:
         """Everything about the class."""
@@ -122,11 +123,13 @@ class _ClassAt:
             usd_per_watt_hour=self._rate,
             pue=self._site.pue,
             outlook=power.outlook(site=self._site, market=self._market, now=now, price=price),
+            watts=self._watts,
         )
 
     def _worth(
         self, mode: model.Mode, watts: float, *, revenue_usd: float = 0.0, fees_usd: float = 0.0, trust: float = 1.0
     ) -> values.Worth:
+        self._watts[mode] = watts
         return values.Worth(
             mode=mode,
             revenue_usd_per_hour=revenue_usd,
@@ -150,13 +153,15 @@ class _ClassAt:
         )
         if isinstance(mined, values.Refusal):
             return mined
+        watts = self._class.base_watts + mined.gpu_watts
         if quote is None:
+            self._watts[mode] = watts  # a rig that mines it goes on drawing them
             return values.Refusal(
                 mode=mode, reason="NoTrustedPrice", lacks=power.untrusted(self._market, coin.revenue_feed)
             )
         return self._worth(
             mode,
-            self._class.base_watts + mined.gpu_watts,
+            watts,
             revenue_usd=mined.revenue_usd_per_hour,
             fees_usd=mined.fees_usd_per_hour,
             trust=quote.trust,
