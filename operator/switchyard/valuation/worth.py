@@ -6,6 +6,7 @@ finding its class.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 from collections.abc import Mapping
@@ -17,30 +18,60 @@ from switchyard.valuation import eligibility, power, revenue, values
 _Signature = tuple[str, str, int, int, int, tuple[tuple[object, ...], ...]]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Classes:
+    """Which rigs are alike. It depends on a farm's rigs, pools and sites alone, and is good until one of them changes.
+
+    Attributes:
+        found: the classes by key.
+        class_of: key by rig.
+        unvalued: by rig, why it is in none.
+    """
+
+    found: Mapping[str, values.RigClass]
+    class_of: Mapping[str, str]
+    unvalued: Mapping[str, values.Refusal]
+
+
 def value(farm: model.Farm, market: quotes.Market, now: datetime.datetime) -> values.Valuation:
     """Worths of all modes on all rigs of the farm at `now`."""
-    open_jobs = [job for _, job in sorted(farm.jobs.items()) if job.state is not model.JobState.FINISHED]
+    return appraise(farm, classify(farm), market, now)
+
+
+def classify(farm: model.Farm) -> Classes:
+    """Sort the rigs of a farm into classes."""
     keys: dict[_Signature, str] = {}
-    classes: dict[str, values.ClassValue] = {}
+    classes: dict[str, values.RigClass] = {}
     class_of: dict[str, str] = {}
     unvalued: dict[str, values.Refusal] = {}
     for rig in farm.rigs.values():
         pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
-        site = farm.sites.get(rig.site)
-        lack = _unvalued(rig, pool, site)
-        if lack is not None or pool is None or site is None:
+        lack = _unvalued(rig, pool, farm.sites.get(rig.site))
+        if lack is not None or pool is None:
             unvalued[rig.name] = lack or _lack("Unknown", "")
             continue
         signature = _signature(rig, pool.name)
         key = keys.get(signature)
         if key is None:
             key = keys[signature] = _key(signature)
-            rig_class = values.RigClass(
+            classes[key] = values.RigClass(
                 key=key, site=rig.site, pool=pool.name, hardware=rig.hardware, base_watts=rig.base_watts
             )
-            classes[key] = _ClassAt(farm, market, rig_class, site, pool).value(open_jobs, now)
         class_of[rig.name] = key
-    return values.Valuation(classes=classes, class_of=class_of, unvalued=unvalued)
+    return Classes(found=classes, class_of=class_of, unvalued=unvalued)
+
+
+def appraise(farm: model.Farm, classes: Classes, market: quotes.Market, now: datetime.datetime) -> values.Valuation:
+    """Worths of all modes on all classes at `now`; `classes` are the farm's."""
+    open_jobs = [job for _, job in sorted(farm.jobs.items()) if job.state is not model.JobState.FINISHED]
+    return values.Valuation(
+        classes={
+            key: _ClassAt(farm, market, found, farm.sites[found.site], farm.pools[found.pool]).value(open_jobs, now)
+            for key, found in classes.found.items()
+        },
+        class_of=classes.class_of,
+        unvalued=classes.unvalued,
+    )
 
 
 def _unvalued(rig: model.Rig, pool: model.Pool | None, site: model.Site | None) -> values.Refusal | None:
