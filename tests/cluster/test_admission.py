@@ -251,7 +251,45 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         {"tariff": {"feed": {"priceFeed": "spot", "adderUsdPerKilowattHour": "3ct"}}},
         ("spec.tariff.feed.adderUsdPerKilowattHour", "decimal number in quotes"),
     ),
+    (
+        "site-circuit-twice",
+        "sites",
+        {"circuits": [{"name": "c1", "limitWatts": 4000}, {"name": "c1", "limitWatts": 2000}]},
+        ("spec.circuits[1]", "Duplicate value"),
+    ),
+    (
+        "site-circuit-name",
+        "sites",
+        {"circuits": [{"name": "Circuit 1", "limitWatts": 4000}]},
+        ("spec.circuits[0].name", "must be the name of a circuit: lower-case letters"),
+    ),
+    ("site-circuit-no-limit", "sites", {"circuits": [{"name": "c1"}]}, ("spec.circuits[0].limitWatts: Required",)),
+    (
+        "site-circuit-no-watts",
+        "sites",
+        {"circuits": [{"name": "c1", "limitWatts": 0}]},
+        ("spec.circuits[0].limitWatts", "greater than or equal to 1"),
+    ),
+    (
+        "site-circuit-kilowatts",
+        "sites",
+        {"circuits": [{"name": "c1", "limitWatts": "4kW"}]},
+        ("spec.circuits[0].limitWatts", "must be of type integer"),
+    ),
+    (
+        "site-circuit-fraction",
+        "sites",
+        {"circuits": [{"name": "c1", "limitWatts": 4000, "continuousFraction": "80"}]},
+        ("spec.circuits[0].continuousFraction", "above 0 and at most 1"),
+    ),
+    (
+        "site-circuit-no-fraction",
+        "sites",
+        {"circuits": [{"name": "c1", "limitWatts": 4000, "continuousFraction": "0"}]},
+        ("spec.circuits[0].continuousFraction", 'such as "0.8", above 0'),
+    ),
     # --- Rig ------------------------------------------------------------------------------------------------
+    ("rig-circuit", "rigs", {"circuit": "barn/c1"}, ("spec.circuit", "must be the name of a circuit")),
     ("rig-no-node", "rigs", {"nodeName": GONE}, ("spec.nodeName: Required value",)),
     ("rig-node-name", "rigs", {"nodeName": "Node_1"}, ("spec.nodeName", "must be the name of a Node")),
     ("rig-no-site", "rigs", {"siteRef": GONE}, ("spec.siteRef: Required value",)),
@@ -313,6 +351,59 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
             }
         },
         ("rigSelector.matchLabels", "must be labels", "matchExpressions[0].key", "matchExpressions[0].values"),
+    ),
+    (
+        "pool-share-kind",
+        "gpupools",
+        {"shares": [{"kind": "Idle", "floor": 1}]},
+        ("spec.shares[0].kind", '"AI", "Mining"'),
+    ),
+    (
+        "pool-share-twice",
+        "gpupools",
+        {"shares": [{"kind": "AI", "floor": 1}, {"kind": "AI", "most": 2}]},
+        ("spec.shares[1]", "Duplicate value"),
+    ),
+    ("pool-share-empty", "gpupools", {"shares": [{"kind": "AI"}]}, ("spec.shares[0]", "must have floor or most")),
+    (
+        "pool-share-words",
+        "gpupools",
+        {"shares": [{"kind": "AI", "floor": "all", "most": "half"}]},
+        (
+            "spec.shares[0].floor",
+            'a whole number of at least 0, or a share of the pool from "0%" to "100%"',
+            "spec.shares[0].most",
+        ),
+    ),
+    (
+        "pool-share-number-in-quotes",
+        "gpupools",
+        {"shares": [{"kind": "AI", "floor": "5"}]},
+        ("spec.shares[0].floor", 'from "0%" to "100%"'),
+    ),
+    (
+        "pool-share-negative",
+        "gpupools",
+        {"shares": [{"kind": "AI", "floor": -1, "most": -1}]},
+        ("spec.shares[0].floor", "spec.shares[0].most", "a whole number of at least 0"),
+    ),
+    (
+        "pool-share-floor-above-most",
+        "gpupools",
+        {"shares": [{"kind": "Mining", "floor": 3, "most": 2}]},
+        ("spec.shares[0].floor", "floor must not be above most"),
+    ),
+    (
+        "pool-share-floor-above-most-percent",
+        "gpupools",
+        {"shares": [{"kind": "Mining", "floor": "30%", "most": "9%"}]},
+        ("spec.shares[0].floor", "floor must not be a greater percentage than most"),
+    ),
+    (
+        "pool-share-floors",
+        "gpupools",
+        {"shares": [{"kind": "Mining", "floor": "60%"}, {"kind": "AI", "floor": "41%"}]},
+        ("spec.shares", "the floors of all shares together must not be above 100%"),
     ),
     # --- Coin -----------------------------------------------------------------------------------------------
     ("coin-dotted-name", "coins", {"metadata.name": "kas.v2"}, ("metadata.name", "letters, digits and '-'")),
@@ -636,11 +727,32 @@ ACCEPTED: list[tuple[str, str, Changes]] = [
         {"tariff": {"feed": {"priceFeed": "spot", "adderUsdPerKilowattHour": "-0.01"}}, "pue": "1.15"},
     ),
     ("site-expressions", "sites", {"nodeSelector": {"matchExpressions": [{"key": "a.b/c", "operator": "Exists"}]}}),
+    (
+        "site-circuits",
+        "sites",
+        {
+            "circuits": [
+                {"name": "c1", "limitWatts": 4000},
+                {"name": "c2", "limitWatts": 15000, "continuousFraction": "1"},
+            ]
+        },
+    ),
     ("rig", "rigs", {}),
+    ("rig-on-a-circuit", "rigs", {"circuit": "c1"}),
     ("rig-pinned", "rigs", {"pin": "PowerOff", "maintenance": True, "baseWatts": 0}),
     ("pool", "gpupools", {}),
     ("pool-number", "gpupools", {"switching.maxConcurrent": 3, "mode": "Enforce"}),
     ("pool-percent", "gpupools", {"switching.maxConcurrent": "100%", "coins": [], "powerOff": True}),
+    (
+        "pool-shares",
+        "gpupools",
+        {"shares": [{"kind": "Mining", "floor": 2, "most": "50%"}, {"kind": "AI", "floor": 0}]},
+    ),
+    (
+        "pool-shares-all",
+        "gpupools",
+        {"shares": [{"kind": "Mining", "floor": "40%", "most": "100%"}, {"kind": "AI", "floor": "60%", "most": "60%"}]},
+    ),
     ("coin", "coins", {}),
     ("coin-solutions", "coins", {"unit": "Sol/s", "poolFee": "0", "devFee": "0.02", "benchmarks": []}),
     ("coin-plain-pool", "coins", {"pools": ["stratum2+tcp://10.0.0.1:3333", "https://pool.example.com/api"]}),
@@ -690,6 +802,11 @@ def test_keeps_what_it_does_not_know_of_a_template(served: ControlPlane) -> None
     ("plural", "changes", "expected"),
     [
         ("sites", {"timeZone": GONE}, {"timeZone": "UTC", "pue": "1"}),
+        (
+            "sites",
+            {"circuits": [{"name": "c1", "limitWatts": 4000}]},
+            {"circuits": [{"name": "c1", "limitWatts": 4000, "continuousFraction": "0.8"}]},
+        ),
         ("rigs", {}, {"pin": "Auto", "maintenance": False, "baseWatts": 80}),
         (
             "gpupools",

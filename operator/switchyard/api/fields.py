@@ -124,6 +124,15 @@ def name_of(what: str) -> base.Rule:
 
 
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=253)]
+CircuitName = Annotated[
+    str,
+    pydantic.Field(min_length=1, max_length=63),
+    base.Rule(
+        rule="!format.dns1123Label().validate(self).hasValue()",
+        message="must be the name of a circuit: lower-case letters, digits and '-'",
+    ),
+]
+"""Name of a circuit within its Site."""
 GpuModel = Annotated[str, pydantic.Field(min_length=1, max_length=63)]
 """A GPU's model as its Node's label nvidia.com/gpu.product says it."""
 

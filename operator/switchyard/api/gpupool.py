@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from typing import Annotated, Any, ClassVar
 
@@ -18,21 +19,28 @@ class PoolMode(enum.StrEnum):
     RECOMMEND = "Recommend"
 
 
+@dataclasses.dataclass(frozen=True)
 class _IntOrPercent:
-    """A whole number of at least 1, or a percentage as a string from "1%" to "100%"."""
+    """A whole number of at least `least` (0 or 1), or a percentage as a string from `least` to "100%"."""
+
+    least: int = 1
+
+    @property
+    def _pattern(self) -> str:
+        return rf"^([{self.least}-9]|[1-9][0-9]|100)%$"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> pydantic_core.CoreSchema:
-        return pydantic_core.core_schema.union_schema(
-            [
-                pydantic_core.core_schema.int_schema(ge=1, strict=True),
-                pydantic_core.core_schema.str_schema(pattern=r"^([1-9][0-9]?|100)%$"),
-            ]
-        )
+        choices = [
+            pydantic_core.core_schema.int_schema(ge=self.least, strict=True),
+            pydantic_core.core_schema.str_schema(pattern=self._pattern),
+        ]
+        return pydantic_core.core_schema.union_schema(choices)
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
         rule = base.Rule(
-            rule="type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
-            message='must be a whole number of at least 1, or a share of the pool from "1%" to "100%"',
+            rule=f"type(self) == int ? self >= {self.least} : self.matches('{self._pattern}')",
+            message=f"must be a whole number of at least {self.least}, or a share of the pool "
+            f'from "{self.least}%" to "100%"',
         )
         # A string longer than this is refused before the rule is looked at; a number has no length.
         return {"x-kubernetes-int-or-string": True, "maxLength": 16, base.RULES: [rule.as_schema()]}
@@ -65,10 +73,62 @@ class Switching(base.Model):
     at least one rig. Default 25%."""
 
 
+class ShareKind(enum.StrEnum):
+    """Kinds of modes that a pool can be shared out between."""
+
+    AI = "AI"
+    MINING = "Mining"
+
+
+# A percentage as a number; -1 where the field is absent, a count, or wrong (then its own rule says so).
+_PERCENT = "(has({0}) && type({0}) == string && {0}.matches('^[0-9]{{1,3}}%$') ? int({0}.replace('%', '')) : -1)"
+_FLOOR, _MOST = _PERCENT.format("self.floor"), _PERCENT.format("self.most")
+
+
+class Share(base.Model):
+    """How many of the pool's rigs must stay in a kind of mode, and how many may be in it."""
+
+    rules: ClassVar = (
+        base.Rule(
+            rule="has(self.floor) || has(self.most)",
+            message="a share must have floor or most, or both",
+        ),
+        base.Rule(
+            rule="!(has(self.floor) && has(self.most) && type(self.floor) == int && type(self.most) == int) || "
+            "self.floor <= self.most",
+            message="floor must not be above most",
+            field_path=".floor",
+        ),
+        base.Rule(
+            rule=f"{_MOST} < 0 || {_FLOOR} <= {_MOST}",
+            message="floor must not be a greater percentage than most",
+            field_path=".floor",
+        ),
+    )
+
+    kind: ShareKind
+    """The kind of mode: AI (paid work) or Mining (any coin)."""
+    floor: Annotated[int | str | None, _IntOrPercent(0)] = None
+    """The plan takes no rig out of this kind where fewer would be left: a number of rigs, or a percentage of the pool
+    rounded up. It moves no rig in. Work that is done, a coin that is gone, a pin and a circuit over its limit come
+    first. Default: none need stay."""
+    most: Annotated[int | str | None, _IntOrPercent(0)] = None
+    """The plan takes no rig into this kind where more would be there: a number of rigs, or a percentage of the pool
+    rounded down. It moves no rig out. Default: any number."""
+
+
+_FLOORS = _PERCENT.format("share.floor")
+
+
 class GPUPoolSpec(base.Model):
     """Which rigs are in the pool, and what may be done with them."""
 
     rules: ClassVar = (
+        base.Rule(
+            rule=f"!has(self.shares) || self.shares.map(share, {_FLOORS}).filter(floor, floor > 0).sum() <= 100",
+            message="the floors of all shares together must not be above 100%",
+            field_path=".shares",
+        ),
         base.Rule(
             rule="(has(self.coins) && size(self.coins) > 0) || size(self.workloadClasses) > 0 || "
             "self.idle || self.powerOff",
@@ -102,6 +162,9 @@ class GPUPoolSpec(base.Model):
     """Watts of a whole rig that is powered off. Default 5."""
     switching: Switching = Switching()
     """How much may change at once."""
+    shares: Annotated[tuple[Share, ...], pydantic.Field(max_length=2), base.map_keyed_by("kind")] = ()
+    """How many rigs must stay at AI work or at mining, and how many may be there: one entry per kind. Default: the plan
+    alone decides."""
 
 
 class RigCounts(base.Model):
@@ -121,6 +184,19 @@ class RigCounts(base.Model):
     """Rigs that are being handed over."""
 
 
+class ShareStatus(base.Model):
+    """A share in rigs, and how it is kept."""
+
+    kind: ShareKind
+    """The kind of mode."""
+    floor: int | None = None
+    """Rigs that must stay in it."""
+    most: int | None = None
+    """Rigs that may be in it."""
+    rigs: int | None = None
+    """Rigs that are in it, or on their way to it."""
+
+
 class GPUPoolStatus(base.Status):
     """What the pool does and earns."""
 
@@ -129,7 +205,9 @@ class GPUPoolStatus(base.Status):
     net_usd_per_hour: str | None = None
     """What the pool earns after fees and power, US dollars per hour."""
     pending: int | None = None
-    """Rigs that wait for the switching budget."""
+    """Rigs that a budget, a share or a circuit keeps from a better mode."""
+    shares: Annotated[tuple[ShareStatus, ...], pydantic.Field(max_length=2), base.map_keyed_by("kind")] = ()
+    """Shares in rigs, as the pool is now. Absent where the spec has none."""
 
 
 class GPUPool(base.Resource):

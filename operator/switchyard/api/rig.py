@@ -43,6 +43,9 @@ class RigSpec(base.Model):
     """Name of the Node that this rig is. It cannot be changed."""
     site_ref: SiteReference
     """The Site where the rig stands: its tariff prices every watt of the rig."""
+    circuit: fields.CircuitName | None = None
+    """The circuit that feeds the rig, one of its Site's spec.circuits. What the rig draws counts against the circuit's
+    limit. Without it the rig is not limited."""
     pin: Pin = Pin.AUTO
     """What the rig shall do. Auto (default) leaves it to the plan; Mining, AI, Idle or PowerOff keep it in that
     kind of mode, and the plan chooses only within it: which coin, which job."""
@@ -203,6 +206,7 @@ class Rig(base.Resource):
             base.Column(name="Watts", path=".status.agent.watts", type="integer", description="Drawn by the GPUs"),
             base.condition_column("Ready"),
             base.Column(name="Site", path=".spec.siteRef.name", priority=1),
+            base.Column(name="Circuit", path=".spec.circuit", priority=1),
             base.Column(name="Node", path=".spec.nodeName", priority=1),
             base.Column(name="Pin", path=".spec.pin", priority=1),
             base.Column(name="Step", path=".status.step.name", priority=1),

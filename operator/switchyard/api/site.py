@@ -90,6 +90,20 @@ class Tariff(base.Model):
     """A price that a PriceFeed brings. While it is not trusted, rigs here keep what they do."""
 
 
+class Circuit(base.Model):
+    """A line that feeds rigs, and what may be drawn from it."""
+
+    name: fields.CircuitName
+    """Name of the circuit, unique within the Site. Rigs name it in spec.circuit."""
+    limit_watts: Annotated[int, pydantic.Field(ge=1, le=100_000_000)]
+    """Watts at which the circuit's breaker trips, or that its contract allows."""
+    continuous_fraction: Annotated[float, fields.number(example="0.8", above=0, least=None, most=1)] = pydantic.Field(
+        "0.8", validate_default=True
+    )
+    """Share of limitWatts that may be drawn for hours on end, above 0 to 1. Electrical codes allow 0.8 of a breaker.
+    Default 0.8."""
+
+
 class SiteSpec(base.Model):
     """Which Nodes stand here and what their power costs."""
 
@@ -104,6 +118,25 @@ class SiteSpec(base.Model):
     """What power costs: exactly one of fixed, timeOfUse and feed. It decides which modes pay."""
     pue: Annotated[float, fields.number(example="1.15", least=1, most=3)] = pydantic.Field("1", validate_default=True)
     """Power usage effectiveness: watts at the meter for each watt of a rig, 1 to 3: cooling and losses. Default 1."""
+    circuits: Annotated[tuple[Circuit, ...], pydantic.Field(max_length=512), base.map_keyed_by("name")] = ()
+    """Lines that feed the rigs, with their limits in watts. No plan lets the rigs of a circuit draw more than
+    limitWatts times continuousFraction, hand-overs included; where they do already, rigs are stopped, the least loss
+    first. Rigs on no circuit are not limited."""
+
+
+class CircuitStatus(base.Model):
+    """What a circuit carries."""
+
+    name: Annotated[str, pydantic.Field(max_length=63)]
+    """Name of the circuit."""
+    rigs: int | None = None
+    """Rigs on it."""
+    limit_watts: int | None = None
+    """Watts at which its breaker trips."""
+    budget_watts: int | None = None
+    """Watts that its rigs may draw together for hours: limitWatts times continuousFraction."""
+    drawn_watts: int | None = None
+    """Watts that its rigs draw now: as their agents read them, and for the others what their modes draw."""
 
 
 class SiteStatus(base.Status):
@@ -115,10 +148,12 @@ class SiteStatus(base.Status):
     """Of these, rigs whose Node is gone or not ready."""
     usd_per_kilowatt_hour: str | None = None
     """Price of power now, US dollars per kilowatt-hour. Absent while no price is trusted."""
+    circuits: Annotated[tuple[CircuitStatus, ...], pydantic.Field(max_length=512), base.map_keyed_by("name")] = ()
+    """What each circuit carries."""
 
 
 class Site(base.Resource):
-    """A place where rigs stand: which Nodes, in which jurisdiction, and what their power costs by the hour."""
+    """A place where rigs stand: which Nodes, in which jurisdiction, what power costs, and what its lines carry."""
 
     names: ClassVar = base.Names(
         kind="Site",
@@ -130,6 +165,7 @@ class Site(base.Resource):
             base.Column(name="Rigs", path=".status.rigs", type="integer"),
             base.Column(name="Gone", path=".status.rigsGone", type="integer", description="Rigs without a ready Node"),
             base.condition_column("PriceTrusted"),
+            base.condition_column("CircuitsWithinLimit", name="Circuits"),
             base.condition_column("Ready"),
             base.Column(name="PUE", path=".spec.pue", priority=1),
             base.condition_column("Ready", name="Reason", field="reason", priority=1),

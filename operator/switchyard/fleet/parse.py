@@ -47,6 +47,7 @@ def site_of(body: Body) -> model.Site:
         tariff=_tariff(spec.tariff),
         pue=spec.pue,
         status=body.get("status") or {},
+        circuits={each.name: model.Circuit(**each.model_dump()) for each in spec.circuits},
     )
 
 
@@ -69,6 +70,9 @@ def pool_of(body: Body) -> model.Pool:
         off_watts=spec.off_watts,
         max_switching=spec.switching.max_concurrent,
         status=body.get("status") or {},
+        shares=tuple(
+            model.Share(kind=model.ModeKind(each.kind), floor=each.floor or 0, most=each.most) for each in spec.shares
+        ),
     )
 
 
@@ -124,6 +128,7 @@ def rig_of(body: Body) -> tuple[model.Rig, tuple[model.Gpu, ...]]:
         hardware=remembered,
         readback=_readback(agent),
         status=status,
+        circuit=spec.circuit or "",
     )
     return parsed, gpus
 

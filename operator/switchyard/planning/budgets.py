@@ -30,7 +30,7 @@ def limit(max_switching: int | str, rigs: int) -> int:
 
 
 def share(pool: model.Pool, asked: model.Share, rigs: int) -> planning.Share:
-    """A pool's share in rigs. Percentages are rounded to keep the word: a floor up, a most down. No floor is above it."""
+    """A pool's share in rigs. A floor in percent is rounded up, a most down; no floor is above its most."""
     most = asked.most
     if isinstance(most, str):
         most = math.floor(rigs * _percent(most) / 100 + 1e-9)

@@ -56,6 +56,7 @@ _STEPS: Final[Mapping[str, tuple[float, float]]] = {
     "trust": (0.0, 0.1),
     "progress": (0.0, 0.01),
     "watts": (0.02, 5.0),
+    "drawnWatts": (0.02, 20.0),
     "secondsToMove": (0.05, 5.0),
 }
 _WORDS: Final = frozenset({"message", "lacks", "heldBy", "lastError"})
