@@ -1,0 +1,198 @@
+"""How many rigs of which kind go to which gangs now, and what a rig-hour is worth: one linear program over a day.
+
+The program does not know single rigs. It counts them per block (rigs that are alike in all that matters here), over
+steps of time that grow with the distance. Waiting gangs start now, whole, or later, or never; gangs at work stay or are
+stopped whole; what is expected to arrive is a flow. Every figure is net of the block's best local mode, so a rig that
+no gang has earns nothing here and a plan that does nothing is worth 0.
+
+The prices of the linear program are what a rig-hour fetches beyond its best local mode, and what a watt-hour fetches
+where a circuit is short. A bid that does not cover them takes rigs from a better bid that waits or that is expected.
+
+Whole gangs are then made of the program's shares: those that it is sure of, and the others in the order of what they
+leave at its prices. Where that may miss more than `GOAL`, branch and bound decides on the gangs that could still
+matter: a gang whose reduced cost is beyond the gap is settled. Nothing depends on the clock, unless it stops the solver.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import highspy
+import numpy as np
+
+from switchyard.planning import program_model, program_rounding
+from switchyard.planning.program_matrix import Ints
+from switchyard.planning.program_values import Answer, Failure, Floats, Prices, Problem
+
+LATE: Final = "Late"
+FAILED: Final = "Failed"
+"""Reasons of `Failure`."""
+
+LIMIT_SECONDS: Final = 5.0
+GOAL: Final = 0.002
+"""The gap below which rounding is good enough."""
+
+_NODES: Final = 200
+_CORE: Final = 400
+"""Gangs that branch and bound may decide on; the others stay as rounding has left them."""
+
+
+def solve(problem: Problem, *, limit_seconds: float = LIMIT_SECONDS) -> Answer | Failure:
+    """The plan for now and the prices of rigs and watts.
+
+    Args:
+        problem: see `switchyard.planning.program_values`.
+        limit_seconds: of the solver's time in all; beyond it the answer is a Failure (Late).
+
+    Raises ProblemError where the problem contradicts itself.
+    """
+    model = program_model.build(problem)
+    solver = _Solver(model, limit_seconds)
+    relaxed = solver.linear()
+    if isinstance(relaxed, Failure):
+        return relaxed
+    bound, point, duals = relaxed
+    plan = program_rounding.rounded(model, point)
+    fixed = solver.with_plan(plan)
+    if isinstance(fixed, Failure):
+        return fixed
+    value, found = fixed
+    if bound - value > GOAL * max(abs(bound), 1e-6):
+        better = solver.searched(point, plan, value=value, gap=bound - value)
+        if isinstance(better, Failure):
+            return better
+        if better is not None and better[0] > value:
+            value, found, plan = better
+    return _answer(model, plan, found, value=value, bound=max(bound, value), duals=duals)
+
+
+class _Solver:
+    """HiGHS with the matrix in it."""
+
+    def __init__(self, model: program_model.Model, limit_seconds: float) -> None:
+        self._model = model
+        self._limit = limit_seconds
+        self._highs = highspy.Highs()
+        for name, setting in (("output_flag", False), ("threads", 1), ("random_seed", 1), ("parallel", "off")):
+            self._highs.setOptionValue(name, setting)
+        self._highs.passModel(_matrix(model))
+        starts = [model.x, model.y[model.y >= 0], model.keep]
+        self._whole = np.concatenate(starts).astype(np.int32)
+        sparse = model.sparse
+        self._lower = np.concatenate(sparse.col_lower)[self._whole]
+        self._upper = np.concatenate(sparse.col_upper)[self._whole]
+
+    def linear(self) -> tuple[float, program_rounding.Point, Floats] | Failure:
+        """Worth, solution and row duals (worth per unit of the right-hand side) without whole gangs."""
+        failure = self._run()
+        if failure is not None:
+            return failure
+        solution = self._highs.getSolution()
+        point = program_rounding.Point(value=np.array(solution.col_value), reduced=np.array(solution.col_dual))
+        return self._worth(), point, -np.array(solution.row_dual)
+
+    def with_plan(self, plan: program_rounding.Plan) -> tuple[float, Floats] | Failure:
+        """Worth and columns when what is decided now is as planned, and the rest is as good as can be."""
+        fixed = self._figures(plan)
+        self._bounds(fixed, fixed)
+        failure = self._run()
+        return failure or (self._worth(), np.array(self._highs.getSolution().col_value))
+
+    def searched(
+        self, point: program_rounding.Point, plan: program_rounding.Plan, *, value: float, gap: float
+    ) -> tuple[float, Floats, program_rounding.Plan] | Failure | None:
+        """Branch and bound over the gangs that could still matter, for a plan that is worth more; None without one."""
+        model, count = self._model, len(self._model.gangs)
+        reduced = np.abs(point.reduced)
+        doubt = reduced[model.x].copy()
+        doubt[(point.value[model.x] > 1e-6) & (point.value[model.x] < 1 - 1e-6)] = 0.0
+        core = np.argsort(doubt, kind="stable")[:_CORE]
+        open_gangs = np.zeros(count, dtype=bool)
+        open_gangs[core[doubt[core] <= gap]] = True
+        open_keep = np.array([work.stop_usd is not None for work in model.farm.problem.working], dtype=bool)
+        open_keep &= reduced[model.keep] <= gap
+        free = np.concatenate(
+            [open_gangs, np.broadcast_to(open_gangs[:, None], model.y.shape)[model.y >= 0], open_keep]
+        )
+        fixed = self._figures(plan)
+        self._bounds(np.where(free, self._lower, fixed), np.where(free, self._upper, fixed))
+        columns = self._whole[free]
+        self._integrality(columns, highspy.HighsVarType.kInteger)
+        self._highs.setOptionValue("mip_rel_gap", GOAL / 4)
+        self._highs.setOptionValue("mip_max_nodes", _NODES)
+        self._highs.setSolution(len(self._whole), self._whole, fixed)
+        failure = self._run(search=True)
+        if failure is not None:
+            return failure
+        if self._highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+            return None
+        found = np.array(self._highs.getSolution().col_value)
+        worth = self._worth()
+        if worth <= value:
+            return None
+        rigs = np.where(model.y >= 0, found[np.maximum(model.y, 0)].round(), 0.0).astype(np.int64)
+        rigs[found[model.x] < 0.5] = 0
+        return worth, found, program_rounding.Plan(rigs=rigs, keep=found[model.keep].round().astype(np.int64))
+
+    def _figures(self, plan: program_rounding.Plan) -> Floats:
+        starts = (plan.rigs.sum(axis=1) > 0).astype(float)
+        return np.concatenate([starts, plan.rigs[self._model.y >= 0].astype(float), plan.keep.astype(float)])
+
+    def _bounds(self, lower: Floats, upper: Floats) -> None:
+        self._highs.changeColsBounds(len(self._whole), self._whole, lower, upper)
+
+    def _integrality(self, columns: Ints, kind: highspy.HighsVarType) -> None:
+        self._highs.changeColsIntegrality(len(columns), columns, np.full(len(columns), kind.value, dtype=np.uint8))
+
+    def _worth(self) -> float:
+        return self._model.constant_usd - float(self._highs.getInfo().objective_function_value)
+
+    def _run(self, *, search: bool = False) -> Failure | None:
+        self._highs.setOptionValue("time_limit", self._limit)
+        self._highs.run()
+        status = self._highs.getModelStatus()
+        if status == highspy.HighsModelStatus.kOptimal:
+            return None
+        if status == highspy.HighsModelStatus.kTimeLimit:
+            return Failure(reason=LATE, message=f"no plan within {self._limit:g} s")
+        if search and status == highspy.HighsModelStatus.kSolutionLimit:
+            return None
+        return Failure(reason=FAILED, message=f"HiGHS ended with {self._highs.modelStatusToString(status)}")
+
+
+def _matrix(model: program_model.Model) -> highspy.HighsLp:
+    sparse = model.sparse
+    starts, rows, values = sparse.compressed()
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = sparse.cols, sparse.rows
+    lp.col_cost_ = np.concatenate(sparse.cost)
+    lp.col_lower_, lp.col_upper_ = np.concatenate(sparse.col_lower), np.concatenate(sparse.col_upper)
+    lp.row_lower_, lp.row_upper_ = np.concatenate(sparse.row_lower), np.concatenate(sparse.row_upper)
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = starts, rows, values
+    return lp
+
+
+def _answer(
+    model: program_model.Model, plan: program_rounding.Plan, found: Floats, *, value: float, bound: float, duals: Floats
+) -> Answer:
+    farm = model.farm
+    hours = farm.hours
+    excess = found[model.excess].max(axis=1, initial=0.0)
+    return Answer(
+        admitted={
+            gang.key: {farm.keys[block]: int(plan.rigs[at, block]) for block in np.flatnonzero(plan.rigs[at])}
+            for at, gang in enumerate(model.gangs)
+            if plan.rigs[at].any()
+        },
+        stopped=tuple(work.key for at, work in enumerate(farm.problem.working) if not plan.keep[at]),
+        prices=Prices(
+            edges_hours=farm.problem.edges_hours,
+            usd_per_rig_hour={key: duals[model.capacity[at]] / hours for at, key in enumerate(farm.keys)},
+            usd_per_watt_hour={key: duals[model.watts[at]] / hours for at, key in enumerate(model.circuits)},
+        ),
+        value_usd=value,
+        bound_usd=bound,
+        excess_watts={key: float(excess[at]) for at, key in enumerate(model.circuits) if excess[at] > 1e-6},
+        local_rigs={farm.keys[block]: found[columns[:, 0]] for block, columns in sorted(model.local.items())},
+    )

@@ -1,0 +1,109 @@
+"""Waiting gangs as flows: what is left of them for later steps, those much alike taken together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from switchyard.planning import program_matrix
+from switchyard.planning.program_values import Floats, Gang
+
+_OWN: Final = 64
+"""Up to so many waiting gangs each are a lot of their own; more of them share lots."""
+
+_STARTS: Final = 4
+_BIDS: Final = 8
+_HOURS: Final = (0.5, 2.0, 8.0)
+"""Lots are told apart by where they fit, eighths of the bids, and these limits of their length."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fluid:
+    """Work that may be taken in any part, N lots.
+
+    Attributes:
+        usd_per_hour: per unit, [N].
+        hours: of work, [N].
+        starts: hours from now, [N, K]; nan for none.
+        rigs: per unit and block, [N, C]; 0 where it does not fit.
+        watts: per rig and block, [N, C].
+    """
+
+    usd_per_hour: Floats
+    hours: Floats
+    starts: Floats
+    rigs: Floats
+    watts: Floats
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lots:
+    """Waiting gangs as lots. `size` in units per lot; `member`: by gang, its lot and its units in it."""
+
+    fluid: Fluid
+    size: Floats
+    member: Mapping[str, tuple[int, float]]
+
+
+def gather(farm: program_matrix.Farm) -> Lots:
+    """The lots of all waiting gangs that may start later; a unit is a rig of the block that needs fewest."""
+    edges = farm.edges[1:-1]
+    gangs = [
+        gang
+        for gang in farm.problem.gangs
+        if edges.size and gang.last_start_hours >= edges[0] and any(fit.slots > 0 for fit in gang.fits.values())
+    ]
+    need, slots, watts = farm.fit(gangs)
+    alike = program_matrix.uniform(need, slots)
+    replicas = np.array([gang.replicas for gang in gangs])[:, None]
+    rigs = np.where(alike[:, None], need, np.where(slots > 0, replicas / np.maximum(slots, 1), 0.0))
+    size = np.where(rigs > 0, rigs, np.inf).min(axis=1, initial=np.inf)
+    paid = np.array([gang.usd_per_hour for gang in gangs]) / size
+    hours = np.array([gang.hours for gang in gangs])
+    chosen = [_starts(edges, gang) for gang in gangs]
+    lot = _sorted_out(gangs, slots, paid, hours, chosen)
+    count = int(lot.max(initial=-1)) + 1
+    units = np.bincount(lot, weights=size, minlength=count)
+
+    def mean(figures: Floats) -> Floats:
+        columns = figures.reshape(len(gangs), -1)
+        sums = [np.bincount(lot, weights=column * size, minlength=count) for column in columns.T]
+        return np.asarray(np.array(sums).T.reshape(count, *figures.shape[1:]) / units.reshape(-1, *[1] * (figures.ndim - 1)))
+
+    starts = np.full((count, _STARTS), np.nan)
+    for at, steps in zip(lot, chosen, strict=True):
+        starts[at, : len(steps)] = steps
+    fluid = Fluid(
+        usd_per_hour=mean(paid),
+        hours=mean(hours),
+        starts=starts,
+        rigs=mean(rigs / size[:, None]),
+        watts=mean(watts),
+    )
+    member = {gang.key: (int(at), float(each)) for gang, at, each in zip(gangs, lot, size, strict=True)}
+    return Lots(fluid=fluid, size=units, member=member)
+
+
+def _starts(edges: Floats, gang: Gang) -> tuple[float, ...]:
+    """A few of the steps at which a gang may start, the first and the last of them."""
+    open_steps = edges[edges <= gang.last_start_hours]
+    picked = np.unique(np.linspace(0, len(open_steps) - 1, _STARTS).round().astype(int))
+    return tuple(float(open_steps[at]) for at in picked)
+
+
+def _sorted_out(
+    gangs: list[Gang], slots: program_matrix.Ints, paid: Floats, hours: Floats, chosen: list[tuple[float, ...]]
+) -> program_matrix.Ints:
+    """The number of each gang's lot."""
+    if len(gangs) <= _OWN:
+        return np.arange(len(gangs))
+    limits = np.quantile(paid, np.arange(1, _BIDS) / _BIDS)
+    bids, lengths = np.searchsorted(limits, paid, side="right"), np.searchsorted(_HOURS, hours)
+    found: dict[tuple[object, ...], int] = {}
+    keys = [
+        (tuple(np.flatnonzero(slots[at])), int(bids[at]), int(lengths[at]), chosen[at]) for at in range(len(gangs))
+    ]
+    return np.array([found.setdefault(key, len(found)) for key in keys], dtype=np.int64)

@@ -1,0 +1,188 @@
+"""Whole gangs out of the shares of a linear program: those that it is sure of, then the others as long as they fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+
+from switchyard.planning.program_matrix import Ints, per_step
+from switchyard.planning.program_model import Model
+from switchyard.planning.program_values import Floats, covers
+
+_WHOLE: Final = 1e-6
+_NEAR: Final = 0.02
+"""A gang that the program leaves out may still fill a gap if it falls short of the prices by no more than this share."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Point:
+    """A solution of the linear program: values and reduced costs by column."""
+
+    value: Floats
+    reduced: Floats
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """Whole gangs: `rigs` [gangs, blocks] of those that start now (0 for the others), and which gangs at work stay."""
+
+    rigs: Ints
+    keep: Ints
+
+
+def rounded(model: Model, point: Point) -> Plan:
+    """A plan that breaks no limit of now. Deterministic: ties go by the order of gangs."""
+    keep = point.value[model.keep] >= 0.5
+    share_x = point.value[model.x]
+    placed = np.where(model.y >= 0, point.value[np.maximum(model.y, 0)], 0.0)
+    sure = (share_x > 1 - _WHOLE) & (np.abs(placed - placed.round()) < _WHOLE).all(axis=1)
+    rigs = np.where(sure[:, None], placed.round(), 0.0).astype(np.int64)
+    room = _Room(model, keep, rigs)
+    short = _short_of_price(model, point)
+    paid = np.array([gang.usd_per_hour * min(gang.hours, model.farm.edges[-1]) for gang in model.gangs])
+    tried = np.flatnonzero(~sure & ((share_x > _WHOLE) | (short <= _NEAR * paid)))
+    per_rig = short / np.maximum(np.where(model.slots > 0, _needs(model), np.iinfo(np.int64).max).min(axis=1), 1)
+    for at in sorted(tried, key=lambda at: (-round(share_x[at], 6), round(per_rig[at], 9), at)):
+        rigs[at] = room.place(int(at), _preference(model, point, placed, int(at)))
+    worth = -np.concatenate(model.sparse.cost)[model.keep]
+    for at in np.flatnonzero(~keep & (worth > 0)):
+        keep[at] = room.spare(int(at))
+    return Plan(rigs=rigs, keep=keep.astype(np.int64))
+
+
+def _needs(model: Model) -> Ints:
+    replicas = np.array([gang.replicas for gang in model.gangs], dtype=np.int64)[:, None]
+    return np.asarray(-(-replicas // np.maximum(model.slots, 1)))
+
+
+def _short_of_price(model: Model, point: Point) -> Floats:
+    """By how much each gang falls short of what its cheapest rigs cost at the program's prices, $; below 0 it pays."""
+    rig = np.where(model.y >= 0, point.reduced[np.maximum(model.y, 0)], np.inf)
+    return np.asarray(point.reduced[model.x] + (_needs(model) * rig).min(axis=1, initial=np.inf))
+
+
+def _preference(model: Model, point: Point, placed: Floats, at: int) -> list[int]:
+    """Blocks in the order in which a gang takes them: where the program has put it, then the least over price."""
+    blocks = np.flatnonzero(model.slots[at] > 0)
+    return sorted(
+        (int(block) for block in blocks),
+        key=lambda block: (
+            placed[at, block] < _WHOLE,
+            round(point.reduced[model.y[at, block]] / model.slots[at, block], 9),
+            -model.slots[at, block],
+            block,
+        ),
+    )
+
+
+class _Room:
+    """What is left of rigs, hand-overs, quotas and watts, while gangs are placed."""
+
+    def __init__(self, model: Model, keep: Ints, rigs: Ints) -> None:
+        farm, problem = model.farm, model.farm.problem
+        self._model = model
+        self._share = covers(farm.edges, 0.0, np.array([gang.hours for gang in model.gangs]))
+        kept = keep[:, None] * model.held
+        used = rigs.sum(axis=0)
+        freed = (model.held - kept).sum(axis=0).astype(np.int64)
+        from_freed = np.minimum(freed, used)
+        self._freed = freed - from_freed
+        self._free = np.array([sum(origin.rigs for origin in block.origins) for block in farm.blocks], dtype=np.int64)
+        self._free -= used - from_freed
+        self._budgets = []
+        for budget in problem.budgets:
+            inside = farm.numbers(budget.blocks, "budgets.blocks")
+            moved = (used - from_freed + freed)[inside].sum()
+            self._budgets.append((inside, max(budget.left, 0) - int(moved)))
+        self._quotas = []
+        for quota in problem.quotas:
+            inside = farm.numbers(quota.blocks, "quotas.blocks")
+            if quota.most is not None:
+                most = max(quota.most, int(model.held[:, inside].sum()))
+                self._quotas.append((inside, most - int(used[inside].sum() + kept[:, inside].sum())))
+        self._least = np.array([min(mode.watts for mode in block.modes) for block in farm.blocks])
+        self._fed = [
+            model.circuits.index(block.circuit) if block.circuit in model.circuits else -1 for block in farm.blocks
+        ]
+        self._watts = np.array(
+            [per_step(problem.circuits[key].limit_watts, problem.steps) for key in model.circuits]
+        ).reshape(len(model.circuits), problem.steps)
+        self._watts = self._watts - self._drawn(keep, rigs)
+
+    def place(self, at: int, blocks: list[int]) -> Ints:
+        """Rigs per block for a gang, taken from what is left; none if it does not fit whole."""
+        model = self._model
+        gang = model.gangs[at]
+        rest = gang.replicas
+        taken = np.zeros(len(model.farm.keys), dtype=np.int64)
+        budgets = [left for _, left in self._budgets]
+        quotas = [left for _, left in self._quotas]
+        watts = self._watts.copy()
+        for block in blocks:
+            slots = int(model.slots[at, block])
+            freed, most = int(self._freed[block]), int(self._freed[block] + self._free[block])
+            for (inside, _), left in zip(self._budgets, budgets, strict=True):
+                if block in inside:
+                    most = min(most, freed + max(left, 0))
+            for (inside, _), left in zip(self._quotas, quotas, strict=True):
+                if block in inside:
+                    most = min(most, left)
+            more = self._more_watts(at, block)
+            if self._fed[block] >= 0 and more.any():
+                room = watts[self._fed[block]][more > 0] / more[more > 0]
+                most = min(most, int(np.floor(max(room.min(), 0.0) + 1e-9)))
+            count = min(most, -(-rest // slots))
+            if count <= 0:
+                continue
+            taken[block] = count
+            rest -= count * slots
+            if self._fed[block] >= 0:
+                watts[self._fed[block]] -= count * more
+            moved = max(0, count - freed)
+            budgets = [
+                left - moved * (block in inside) for (inside, _), left in zip(self._budgets, budgets, strict=True)
+            ]
+            quotas = [
+                left - count * (block in inside) for (inside, _), left in zip(self._quotas, quotas, strict=True)
+            ]
+            if rest <= 0:
+                break
+        if rest > 0:
+            return np.zeros_like(taken)
+        from_freed = np.minimum(taken, self._freed)
+        self._freed -= from_freed
+        self._free -= taken - from_freed
+        self._budgets = [(inside, left) for (inside, _), left in zip(self._budgets, budgets, strict=True)]
+        self._quotas = [(inside, left) for (inside, _), left in zip(self._quotas, quotas, strict=True)]
+        self._watts = watts
+        return taken
+
+    def spare(self, at: int) -> bool:
+        """Whether a gang that was to be stopped can stay after all; its rigs are then taken back."""
+        held = self._model.held[at].astype(np.int64)
+        if (held > self._freed).any():
+            return False
+        self._freed -= held
+        return True
+
+    def _more_watts(self, at: int, block: int) -> Floats:
+        """Watts per step that a rig draws more for a gang than at the least."""
+        return np.asarray((self._model.watts_each[at, block] - self._least[block]) * self._share[at])
+
+    def _drawn(self, keep: Ints, rigs: Ints) -> Floats:
+        """Watts per short circuit and step: gangs, and all other rigs at the least they can draw."""
+        model, problem = self._model, self._model.farm.problem
+        drawn = np.zeros((len(model.circuits), problem.steps))
+        share = covers(model.farm.edges, 0.0, np.array([work.hours for work in problem.working]))
+        for block, circuit in enumerate(self._fed):
+            if circuit < 0:
+                continue
+            drawn[circuit] += model.farm.rigs[block] * self._least[block]
+            more = (model.watts_each[:, block] - self._least[block]) * rigs[:, block]
+            drawn[circuit] += more @ self._share
+            key = model.farm.keys[block]
+            each = np.array([work.watts.get(key, 0.0) for work in problem.working]) - self._least[block]
+            drawn[circuit] += (each * model.held[:, block] * keep) @ share
+        return drawn
