@@ -257,7 +257,7 @@ class World:
                     self.pods[key] = self._made(command)
             case cmd.Create() if command.ref.plural == "jobs":
                 if key not in self.kube_jobs:
-                    self.kube_jobs[key] = kube_job(command.ref.name, resource_version=self._next())
+                    self.kube_jobs[key] = kube_job(command.ref.name)
             case cmd.Delete() if command.ref.plural == "jobs":
                 return self._delete_job(key, command)
             case cmd.Evict() | cmd.Delete():
@@ -396,7 +396,7 @@ class World:
         return [each for each in work if each.phase is not model.PodPhase.FAILED]
 
     def job_controller(self) -> None:
-        for key, found in list(self.kube_jobs.items()):
+        for found in list(self.kube_jobs.values()):
             mine = self._replicas()
             if not found.complete:
                 for index in range(2 - len(mine)):
@@ -409,9 +409,6 @@ class World:
                             gpus=self.jobs["tenant/train"].gpus_per_replica,
                         )
                     )
-            active = sum(1 for each in self._replicas() if each.deleting_since is None)
-            if active != found.active:
-                self.kube_jobs[key] = dataclasses.replace(found, active=active, resource_version=self._next())
 
     def round(self, seconds: float = 5.0) -> None:
         """Everybody but the operator does what is to be done."""
@@ -458,8 +455,6 @@ def kube_job(name: str, **changes: Any) -> model.KubeJob:
         "namespace": "tenant",
         "name": name,
         "uid": f"uid-{name}",
-        "resource_version": "1",
-        "active": 0,
         "ready": 0,
         "succeeded": 0,
         "failed": 0,

@@ -677,7 +677,8 @@ def test_a_job_without_a_price_is_quoted_nothing() -> None:
 
 
 def test_all_conditions_of_a_job_stand_from_the_first_visit_on() -> None:
-    status = job.first_seen(sample_farm.job(), NOW)
+    refusal = request.JobRefusal(job="tenant/train", reason="NotEnoughRigs", message="none is free")
+    status = job.refused(sample_farm.job(), refusal, NOW)
     assert [entry["type"] for entry in status["conditions"]] == list(job.KNOWN)
     assert after(sample_farm.job(), status).state is model.JobState.PENDING
 
@@ -723,7 +724,9 @@ def test_a_switch_is_told_when_it_begins_and_when_it_ends() -> None:
     assert told(switching(), done) == [("Switched", "Mining/kas -> AI/tenant/train done in 120 s", False)]
     assert told(done, done) == []
     assert told(None, record()) == []
-    assert told(record(), None) == []
+    given_back = "no GPUPool selects it any more: the Node is as it was before, last in Mining/kas"
+    assert told(record(), None) == [("Released", given_back, False)]
+    assert told(None, None) == []
 
 
 def test_a_failure_is_told_once_with_where_the_rig_goes() -> None:

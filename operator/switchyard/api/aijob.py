@@ -108,6 +108,14 @@ class PlacementStatus(base.Model):
     """Replicas on it."""
 
 
+class CheckpointStatus(base.Model):
+    """What the farm advises on checkpoints."""
+
+    recommended_interval: str | None = None
+    """Work between two checkpoints that wastes least, such as 26m: from what checkpoints of this class of work take
+    and how often it stops unannounced. The Pods find it in seconds in SWITCHYARD_CHECKPOINT_INTERVAL."""
+
+
 class AIJobStatus(base.Status):
     """What has become of the job: conditions Quoted, Admitted, Running, Preempted and Finished."""
 
@@ -125,6 +133,8 @@ class AIJobStatus(base.Status):
     """Share of the work done as the workload reports it, 0 to 1."""
     last_checkpoint: datetime.datetime | None = None
     """Time of the last complete checkpoint."""
+    checkpoint: Annotated[CheckpointStatus, base.ATOMIC] | None = None
+    """What the farm advised on checkpoints when the job was admitted."""
     admitted_at: datetime.datetime | None = None
     """When the job was admitted last."""
     started_at: datetime.datetime | None = None

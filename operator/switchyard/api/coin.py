@@ -107,11 +107,24 @@ class CoinSpec(base.Model):
     """What GPUs do on this coin. A rig with a model that is missing here cannot mine it."""
 
 
+class MeasuredBenchmark(base.Model):
+    """What one GPU of a model really does on this coin, as the farm's rigs measured it."""
+
+    gpu: str
+    """Model of the GPU."""
+    hashrate: str
+    """Hash rate of one GPU in the coin's unit."""
+    watts: int
+    """Watts of one GPU at that rate."""
+
+
 class CoinStatus(base.Status):
-    """What the coin pays now."""
+    """What the coin pays now, and what GPUs really do on it."""
 
     usd_per_unit_hour: str | None = None
     """Revenue of one unit of hash rate before fees, US dollars per hour. Absent while no price is trusted."""
+    benchmarks: Annotated[tuple[MeasuredBenchmark, ...], pydantic.Field(max_length=128), base.map_keyed_by("gpu")] = ()
+    """Benchmarks as the rigs measured them; they are used in place of the spec's. Absent where none was measured."""
 
 
 class Coin(base.Resource):

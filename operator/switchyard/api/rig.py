@@ -85,6 +85,19 @@ class HardwareStatus(base.Model):
     """Processor cores of the host."""
 
 
+class AgentBenchmark(base.Model):
+    """What one GPU of a model does on the coin that the rig mines, averaged over the rig's cards of that model."""
+
+    gpu: str
+    """Model of the GPU."""
+    coin: str
+    """The Coin that is mined."""
+    hashes_per_second: str
+    """Hashes (or solutions) per second of one GPU, as the miner counts them."""
+    watts: int
+    """Watts of one GPU meanwhile."""
+
+
 class AgentStatus(base.Model):
     """What the agent on the Node reads back. Only the agent writes it."""
 
@@ -98,6 +111,8 @@ class AgentStatus(base.Model):
     """Watts drawn by all GPUs together."""
     gpus: Annotated[tuple[GpuStatus, ...], pydantic.Field(max_length=32)] = ()
     """GPUs as the driver sees them."""
+    benchmarks: Annotated[tuple[AgentBenchmark, ...], pydantic.Field(max_length=32)] = ()
+    """What its GPUs really do, while a miner hashes. Absent while none does."""
     observed_at: datetime.datetime | None = None
     """When this was read."""
 

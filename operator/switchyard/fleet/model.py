@@ -76,10 +76,21 @@ class Hardware:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one GPU of a model really does on a coin: hashes (or solutions) per second, watts."""
+
+    gpu: str
+    coin: str
+    hashes_per_second: float
+    watts: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Readback:
     """What the agent last said of a rig: the profile really in force, and what the GPUs really hold.
 
     `since` is when the profile came into force, `observed_at` when the agent last looked (None: it did not say).
+    `benchmarks` is empty while no miner hashes.
     """
 
     profile: str
@@ -87,6 +98,7 @@ class Readback:
     gpu_memory_used_mib: int
     watts: int
     observed_at: datetime.datetime | None = None
+    benchmarks: tuple[Measured, ...] = ()
 
 
 class Pin(enum.StrEnum):
@@ -389,7 +401,10 @@ class Placement:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A customer's paid work: a gang of `replicas` x `gpus_per_replica`, placed whole or not at all."""
+    """A customer's paid work: a gang of `replicas` x `gpus_per_replica`, placed whole or not at all.
+
+    `checkpoint_interval_seconds` is what it was advised when it was admitted; None before.
+    """
 
     namespace: str
     name: str
@@ -418,6 +433,7 @@ class Job:
     progress: float
     status: Mapping[str, Any]
     ttl_seconds: float | None = None
+    checkpoint_interval_seconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -442,8 +458,6 @@ class KubeJob:
     namespace: str
     name: str
     uid: str
-    resource_version: str
-    active: int
     ready: int
     succeeded: int
     failed: int

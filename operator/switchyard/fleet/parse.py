@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from switchyard.api import aijob, base, coin, gpupool, pricefeed, rig, site
+from switchyard.api import aijob, base, coin, gpupool, pricefeed, rig, site, text
 from switchyard.cluster import names
-from switchyard.fleet import hardware, model
+from switchyard.fleet import hardware, model, moments, readback
 
 Body = Mapping[str, Any]
 
@@ -126,7 +126,7 @@ def rig_of(body: Body) -> tuple[model.Rig, tuple[model.Gpu, ...]]:
         maintenance=spec.maintenance,
         base_watts=spec.base_watts,
         hardware=remembered,
-        readback=_readback(agent),
+        readback=readback.of_agent(agent),
         status=status,
         circuit=spec.circuit or "",
     )
@@ -143,13 +143,13 @@ def job_of(body: Body) -> model.Job:
         **_identity(body),
         namespace=metadata.get("namespace", ""),
         resource_version=metadata.get("resourceVersion", ""),
-        created_at=_moment(metadata.get("creationTimestamp")) or datetime.datetime.fromtimestamp(0, datetime.UTC),
+        created_at=moments.read(metadata.get("creationTimestamp")) or datetime.datetime.fromtimestamp(0, datetime.UTC),
         workload_class=model.WorkloadClass(spec.workload_class),
         replicas=spec.replicas,
         gpus_per_replica=spec.gpus_per_replica,
         bid_usd_per_gpu_hour=spec.bid.usd_per_gpu_hour,
         duration_seconds=spec.duration,
-        deadline=_utc(spec.deadline),
+        deadline=moments.utc(spec.deadline),
         requirements=model.Requirements(
             gpu_memory_mib=wanted.gpu_memory or 0,
             compute_capability=wanted.compute_capability,
@@ -168,13 +168,19 @@ def job_of(body: Body) -> model.Job:
             model.Placement(rig=str(entry["rig"]), replicas=int(entry.get("replicas", 1)))
             for entry in status.get("placement") or ()
         ),
-        admitted_at=_moment(status.get("admittedAt")),
-        started_at=_moment(status.get("startedAt")),
+        admitted_at=moments.read(status.get("admittedAt")),
+        started_at=moments.read(status.get("startedAt")),
         attempts=int(status.get("attempts") or 0),
         preemptions=int(status.get("preemptions") or 0),
         progress=float(status.get("progress") or 0.0),
+        checkpoint_interval_seconds=_interval(status.get("checkpoint")),
         status=status,
     )
+
+
+def _interval(checkpoint: Mapping[str, Any] | None) -> float | None:
+    words = (checkpoint or {}).get("recommendedInterval")
+    return text.parse_duration(words) if words else None
 
 
 def _job_state(status: Mapping[str, Any]) -> model.JobState:
@@ -184,20 +190,6 @@ def _job_state(status: Mapping[str, Any]) -> model.JobState:
     if "Admitted" not in held:
         return model.JobState.PENDING
     return model.JobState.PREEMPTING if "Preempted" in held else model.JobState.ADMITTED
-
-
-def _readback(agent: rig.AgentStatus) -> model.Readback | None:
-    """None unless the agent said which profile, since when and how much memory: silence must not read as zero."""
-    since = _utc(agent.since or agent.observed_at)
-    if agent.profile is None or since is None or agent.gpu_memory_used_mib is None:
-        return None
-    return model.Readback(
-        profile=agent.profile,
-        since=since,
-        gpu_memory_used_mib=agent.gpu_memory_used_mib,
-        watts=agent.watts or 0,
-        observed_at=_utc(agent.observed_at),
-    )
 
 
 def _tariff(tariff: site.Tariff) -> model.Tariff:
@@ -280,7 +272,7 @@ def pod_of(body: Body) -> model.Pod | None:
         deleting_since=_deleting_since(metadata),
         reason=_reason(status),
         notice_deadline=_notice(annotations.get(names.ANNOTATION_NOTICE)),
-        checkpoint_at=_lenient_moment(annotations.get(names.ANNOTATION_CHECKPOINT)),
+        checkpoint_at=moments.read_leniently(annotations.get(names.ANNOTATION_CHECKPOINT)),
         progress=_progress(annotations.get(names.ANNOTATION_PROGRESS)),
     )
 
@@ -294,8 +286,6 @@ def kube_job_of(body: Body) -> model.KubeJob:
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        resource_version=metadata.get("resourceVersion", ""),
-        active=int(status.get("active") or 0),
         ready=int(status.get("ready") or 0),
         succeeded=int(status.get("succeeded") or 0),
         failed=int(status.get("failed") or 0),
@@ -346,7 +336,7 @@ def _reason(status: Mapping[str, Any]) -> str:
 
 def _deleting_since(metadata: Mapping[str, Any]) -> datetime.datetime | None:
     # deletionTimestamp is when the grace period ends, not when somebody asked.
-    ends = _moment(metadata.get("deletionTimestamp"))
+    ends = moments.read(metadata.get("deletionTimestamp"))
     if ends is None:
         return None
     return ends - datetime.timedelta(seconds=int(metadata.get("deletionGracePeriodSeconds") or 0))
@@ -356,7 +346,7 @@ def _notice(annotation: str | None) -> datetime.datetime | None:
     if not annotation:
         return None
     try:
-        return _lenient_moment(json.loads(annotation)["deadline"])
+        return moments.read_leniently(json.loads(annotation)["deadline"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -383,20 +373,3 @@ def _identity(body: Body) -> dict[str, Any]:
 
 def _true(conditions: Iterable[Mapping[str, Any]]) -> set[str]:
     return {each["type"] for each in conditions if each.get("status") == "True"}
-
-
-def _utc(moment: datetime.datetime | None) -> datetime.datetime | None:
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment.astimezone(datetime.UTC)
-
-
-def _moment(words: str | None) -> datetime.datetime | None:
-    return _utc(datetime.datetime.fromisoformat(words)) if words else None
-
-
-def _lenient_moment(words: Any) -> datetime.datetime | None:
-    try:
-        return _moment(words)
-    except (ValueError, TypeError):
-        return None

@@ -24,6 +24,7 @@ class Settings:
         retry_seconds: least time between two requests to evict the same Pods.
         backoff_seconds: wait after a first failure; doubles with each one in a row.
         backoff_limit_seconds: where the doubling ends.
+        leave_seconds: a rig that no pool selects is given back after so long.
         stable_seconds: a rig settled for so long has its failures forgotten.
         job_retries: how often each replica of a gang may fail, on average, before its Job fails.
     """
@@ -42,6 +43,7 @@ class Settings:
     retry_seconds: float = 15.0
     backoff_seconds: float = 60.0
     backoff_limit_seconds: float = 3600.0
+    leave_seconds: float = 60.0
     stable_seconds: float = 600.0
     job_retries: int = 3
 

@@ -20,10 +20,10 @@ from switchyard.cluster import commands as cmd
 from switchyard.cluster import names
 from switchyard.fleet import model, registration
 from switchyard.fleet import store as stores
-from switchyard.handover import gangs, machine, observe
+from switchyard.handover import gangs, machine
 from switchyard.handover import record as rec
 from switchyard.loop import changes as changing
-from switchyard.loop import hands, holding, reports, telling
+from switchyard.loop import hands, holding, reports, steering, telling
 from switchyard.market import feeds as feeding
 from switchyard.planning import compose, policy
 from switchyard.planning import request as planning
@@ -56,15 +56,6 @@ class Settings:
     price_share: float = 0.01
     figures_seconds: float = 600.0
     handover: machine.Settings = dataclasses.field(default_factory=machine.Settings)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Target:
-    """Where a rig shall go, and why."""
-
-    mode: model.Mode
-    reason: str
-    message: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,7 +112,7 @@ class Cycle:
         self.teller = telling.Teller(store=store, clock=clock, doing=news, reporting=self._reports)
         self._farm = model.Farm()
         self._rig_on: dict[str, str] = {}
-        self._targets: dict[str, _Target] = {}
+        self._steering = steering.Steering(settings.handover)
         self._wakes: dict[str, datetime.datetime] = {}
         self._moving: set[str] = set()
         self._prices: dict[str, float] = {}
@@ -209,7 +200,7 @@ class Cycle:
             job = farm.jobs.get(key)
             rigs.update(placement.rig for placement in (job.placement if job else ()))
         rigs.update(rig for rig, wake in self._wakes.items() if wake <= now)
-        return {name for name in rigs | self._moving | set(self._targets) if name in farm.rigs}
+        return {name for name in rigs | self._moving | set(self._steering.targets) if name in farm.rigs}
 
     @staticmethod
     def _affected_jobs(changed: changing.Changed, farm: model.Farm) -> set[str]:
@@ -240,7 +231,7 @@ class Cycle:
         for name in sorted(rigs):
             rig = farm.rigs[name]
             record = self._records.of(farm, rig)
-            step = self._step(farm, rig, record, wanted.get(name), now)
+            step = self._steering.step(farm, rig, record, wanted.get(name), now)
             self._moving.discard(name)
             self._wakes.pop(name, None)
             if step is None:
@@ -295,60 +286,6 @@ class Cycle:
         if job is not None:
             await self._hands.do(self._reports.rejected(job, message, now=now))
 
-    def _step(
-        self,
-        farm: model.Farm,
-        rig: model.Rig,
-        record: rec.Record | None,
-        job: model.Job | None,
-        now: datetime.datetime,
-    ) -> machine.Advance | None:
-        """What one rig's hand-over comes to now; None where it is not ours to touch."""
-        pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
-        under_way = record is not None and not record.settled
-        # Recommend touches nothing. A hand-over that was under way when the pool was put to Recommend is finished all
-        # the same: a rig half-way is neither the one nor the other.
-        if not under_way and (pool is None or not pool.enforce):
-            return None
-        settings = self._settings.handover
-        observation = observe.observe(farm, rig)
-        if record is not None and not record.settled:
-            if record.mode.kind is model.ModeKind.AI and (job is None or job.mode != record.mode):
-                return machine.withdraw(record, observation, now=now, settings=settings)
-            return machine.advance(record, observation, now=now, settings=settings)
-        target = self._target(farm, rig, record, job)
-        if target is None:
-            return machine.advance(record, observation, now=now, settings=settings)
-        return machine.start(
-            record,
-            observation,
-            target=target.mode,
-            now=now,
-            reason=target.reason,
-            message=target.message,
-            settings=settings,
-        )
-
-    def _target(
-        self, farm: model.Farm, rig: model.Rig, record: rec.Record | None, job: model.Job | None
-    ) -> _Target | None:
-        """Where a settled rig shall go: a job that was admitted onto it, else the plan's move, else the first claim."""
-        if job is not None:
-            self._targets.pop(rig.name, None)
-            return _Target(job.mode, "Admitted", f"admitted with the gang of {job.key}")
-        planned = self._targets.get(rig.name)
-        if planned is not None and record is not None and record.mode == planned.mode:
-            del self._targets[rig.name]
-            planned = None
-        if planned is None and record is None:
-            return _Target(model.IDLE, "Claimed", "taken into care")
-        if planned is None and record is not None and record.mode.kind is model.ModeKind.AI:
-            left = farm.jobs.get(record.mode.name)
-            if left is not None and left.state is model.JobState.PREEMPTING:
-                # The plan's word on where to go was lost with a restart, or the gang broke: idle until the next plan.
-                return _Target(model.IDLE, "Preempted", f"the gang of {left.key} is being stopped")
-        return planned
-
     # --- planning ----------------------------------------------------------------------------------------------
 
     def _plan_due(self, now: datetime.datetime) -> bool:
@@ -374,24 +311,13 @@ class Cycle:
         self.planned_at, self._planned_real = now, time.monotonic()
         self._prices = {name: quote.value for name, quote in market.quotes.items()}
         self._reports.planned(market=market, valuation=valuation, reply=reply, now=now)
-        self._targets = _targets(farm, reply)
+        self._steering.planned(farm, reply)
         self._metrics.planned(seconds=time.perf_counter() - started)
         await self._hands.do(self._reports.jobs(farm, reply, now=now))
         self._farm = farm = self._store.snapshot()
         taken = {placement.rig for admission in reply.admissions for placement in admission.placement}
-        rigs = {name for name in taken | set(self._targets) if name in farm.rigs}
+        rigs = {name for name in taken | set(self._steering.targets) if name in farm.rigs}
         await self._hand_over(rigs=rigs, jobs=set(), now=now)
-
-
-def _targets(farm: model.Farm, reply: planning.PlanReply) -> dict[str, _Target]:
-    """Where the plan wants rigs that are ours to move."""
-    targets = {move.rig: _Target(move.to, move.reason, reply.decisions[move.rig].message) for move in reply.moves}
-    for preemption in reply.preemptions:
-        targets |= {
-            rig: _Target(mode, preemption.reason, preemption.message) for rig, mode in preemption.targets.items()
-        }
-    enforced = {name for name, pool in farm.pools.items() if pool.enforce}
-    return {rig: target for rig, target in targets.items() if farm.pool_of.get(rig) in enforced}
 
 
 def _claimed(farm: model.Farm, rig: str, job: model.Job) -> bool:

@@ -176,13 +176,18 @@ class Reports:
         now: datetime.datetime,
     ) -> tuple[cmd.Emit, ...]:
         """Events and counts of one advance of a hand-over."""
-        if after is None or before == after:
+        if before == after:
             return ()
-        if before is not None and not before.settled and (before.step, before.since) != (after.step, after.since):
+        if (
+            after is not None
+            and before is not None
+            and not before.settled
+            and (before.step, before.since) != (after.step, after.since)
+        ):
             seconds = max(0.0, (now - before.since).total_seconds())
             late = before.deadline is not None and now > before.deadline
             self._metrics.step(step=before.step.value, seconds=seconds, timed_out=late)
-        if before is not None and not before.settled and after.settled:
+        if after is not None and before is not None and not before.settled and after.settled:
             self._metrics.switched(
                 origin=before.origin.kind.value,
                 target=before.mode.kind.value,

@@ -31,12 +31,15 @@ def switch(
         rig: the rig.
         node: its Node.
         before: the record as it was, None before the first.
-        after: the record as it is now.
+        after: the record as it is now, None where the Node was given back.
         now: farm time.
         decision: the plan's, for gain and cost of a switch that begins.
     """
     if after is None:
-        return ()
+        if before is None:
+            return ()
+        words = f"no GPUPool selects it any more: the Node is as it was before, last in {before.mode}"
+        return _on_both(rig, node, reason="Released", message=words)
     began = not after.settled and (before is None or before.settled)
     if began:
         way = f"{after.origin} -> {after.mode}" if after.origin != after.mode else f"{after.mode} again"

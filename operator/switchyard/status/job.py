@@ -21,12 +21,6 @@ KNOWN: Final = ("Quoted", "Admitted", "Running", "Preempted", "Finished")
 _WAITING: Final = "Waiting"
 
 
-def first_seen(job: model.Job, now: datetime.datetime) -> dict[str, Any]:
-    """Every condition set, where some are not; else the status as it stands, for the generation it now has."""
-    known = "Finished" in conditions.by_type(job.status)
-    return _status(job, [] if known else [_not_finished()], now=now)
-
-
 def admitted(job: model.Job, admission: request.Admission, now: datetime.datetime) -> dict[str, Any]:
     """The job has its rigs. To be written with the job's resourceVersion as precondition."""
     reserve = admission.reserve_usd_per_gpu_hour
