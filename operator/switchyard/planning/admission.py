@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from switchyard.fleet import model
@@ -47,6 +47,10 @@ class Choice:
         """Rigs per pool."""
         return budgets.counted([view.pool for view, _ in self.placement])
 
+    def wants(self, job: model.Job) -> list[budgets.Want]:
+        """What the purse is asked for."""
+        return [(view, job.mode) for view, _ in self.placement]
+
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Admitted:
@@ -64,6 +68,7 @@ def admit(
     working: Mapping[str, gangs.Gang],
     stopped: Iterable[str],
     purse: budgets.Purse,
+    away: Collection[str] = (),
 ) -> Admitted:
     """Decide on every waiting job.
 
@@ -71,9 +76,10 @@ def admit(
         desk: the request.
         working: gangs at work.
         stopped: jobs that this plan preempts already.
-        purse: budgets; what admissions cost is taken from it.
+        purse: budgets, shares and circuits; what admissions cost is taken from it.
+        away: rigs that this plan sends elsewhere already.
     """
-    bench = _Bench(desk, working=working, stopped=set(stopped), purse=purse)
+    bench = _Bench(desk, working=working, stopped=set(stopped), purse=purse, away=away)
     waiting = [job for job in desk.jobs.values() if job.state is model.JobState.PENDING]
     for job in sorted(waiting, key=lambda job: (-job.bid_usd_per_gpu_hour, job.created_at, job.key)):
         bench.decide(job)
@@ -119,6 +125,7 @@ class _Bench:
         working: Mapping[str, gangs.Gang],
         stopped: set[str],
         purse: budgets.Purse,
+        away: Collection[str],
     ) -> None:
         self.result = Admitted(admissions=[], refusals=[], preemptions=[], taken={})
         self._desk = desk
@@ -127,7 +134,7 @@ class _Bench:
         self._free = _by_kind(
             view
             for view in desk.views.values()
-            if _free(view) and view.name not in desk.gang_of and not _unpriced(desk, view)
+            if _free(view) and view.name not in desk.gang_of and view.name not in away and not _unpriced(desk, view)
         )
         self._reserves: dict[tuple[Kind, int], float] = {}
 
@@ -160,6 +167,7 @@ class _Bench:
         if now is None or job.bid_usd_per_gpu_hour * job.gpus <= now.reserve:
             self._refuse_for_budget(job, best, price)
             return
+        self._take(job, now)
         self._admit(job, now)
 
     # --- choosing ----------------------------------------------------------------------------------------------
@@ -182,6 +190,7 @@ class _Bench:
 
         Every prefix of the cheapest rigs is tried with the best single rig for what is then left, so a rig that is only
         needed in part does not have to be next in line. Among equals the larger rig comes first: fewer rigs for a gang.
+        Within the budget means within shares and circuits too.
         """
         line = sorted(
             usable,
@@ -192,11 +201,18 @@ class _Bench:
             ),
         )
         used = dict.fromkeys(line, 0)
-        room = {kind.pool: self._purse.left(kind.pool) if within_budget else len(self._desk.views) for kind in line}
+        purse = self._purse.trial()
 
         def available(kind: Kind) -> bool:
+            views = usable[kind][1]
             # A rig that is in the job's mode already has no hand-over before it.
-            return used[kind] < len(usable[kind][1]) and (kind.mode == job.mode or room[kind.pool] > 0)
+            if used[kind] >= len(views) or not within_budget or kind.mode == job.mode:
+                return used[kind] < len(views)
+            if purse.refusal_of_kind(views[used[kind]], job.mode):
+                return False
+            while used[kind] < len(views) and not purse.fits(views[used[kind]], job.mode):
+                used[kind] += 1  # rigs of a kind hang on different circuits
+            return used[kind] < len(views)
 
         best: Choice | None = None
         chosen: list[tuple[planning.RigView, int]] = []
@@ -213,10 +229,10 @@ class _Bench:
                 break
             slots, views = usable[following]
             chosen.append((views[used[following]], slots))
+            purse.take(views[used[following]], job.mode)
             spent += self._reserve(job, following, slots)
             rest -= slots
             used[following] += 1
-            room[following.pool] -= following.mode != job.mode
         return best
 
     def _reserve(self, job: model.Job, kind: Kind, replicas: int) -> float:
@@ -242,23 +258,25 @@ class _Bench:
                 continue
             used = {view.name for view, _ in choice.placement}
             others = [view for view, _ in gang.rigs if view.name not in used]
-            pools = budgets.counted([view.pool for view in others] + [view.pool for view, _ in choice.placement])
-            if not self._purse.affords(pools):
+            if not self._purse.affords_all([*((view, model.IDLE) for view in others), *choice.wants(job)]):
                 continue
-            for view in others:
-                self._purse.take(view.pool)
+            self._take(job, choice)
             del self._working[gang.job.key]
             self.result.preemptions.append(
                 planning.Preemption(
                     job=gang.job.key,
                     reason="Displaced",
                     message=f"AIJob {job.key} bids {job.bid_usd_per_gpu_hour:.3f} $/GPU-h for its rigs",
-                    targets={view.name: gangs.refuge(self._desk, view) for view in others},
+                    targets={view.name: gangs.leave(self._desk, view, self._purse) for view in others},
                 )
             )
             self._admit(job, choice)
             return True
         return False
+
+    def _take(self, job: model.Job, choice: Choice) -> None:
+        for view, mode in choice.wants(job):
+            self._purse.take(view, mode)
 
     def _pays(self, job: model.Job, choice: Choice, gang: gangs.Gang) -> bool:
         hours = min(remaining_hours(job), remaining_hours(gang.job))
@@ -274,8 +292,6 @@ class _Bench:
             if view in self._free.get(kind, ()):
                 self._free[kind].remove(view)
             self.result.taken[view.name] = job
-            if view.mode != job.mode:
-                self._purse.take(view.pool)
         price = choice.reserve / job.gpus
         placement = sorted((view.name, replicas) for view, replicas in choice.placement)
         self.result.admissions.append(
@@ -298,6 +314,10 @@ class _Bench:
         self._refuse(job, "BidTooLow", f"bid {bid:.{digits}f} $/GPU-h, needs {price:.{digits}f}", price)
 
     def _refuse_for_budget(self, job: model.Job, best: Choice, price: float) -> None:
+        if self._purse.affords(best.pools):
+            refusal = self._purse.refusal_of_all(best.wants(job))
+            self._refuse(job, "LimitReached", refusal or "the rigs that a share or circuit allows cost more", price)
+            return
         tight = []
         for pool, count in sorted(best.pools.items()):
             if count > self._purse.left(pool):

@@ -7,6 +7,7 @@ handed over, the greater of its two modes counts against its circuit.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -61,7 +62,11 @@ class Purse:
             if self._shares and (view.pool, view.mode.kind) in self._there:
                 self._there[view.pool, view.mode.kind] += 1
             if view.circuit in self._watts:
-                self._watts[view.circuit] += self.meter.feared(view)
+                feared = self.meter.feared(view)
+                self._watts[view.circuit] += feared
+                if not view.enforced and not view.held:
+                    # What is recommended replaces whatever the rig does now.
+                    self._advised[view.circuit] += self.meter.now(view) - feared
 
     # --- hand-overs --------------------------------------------------------------------------------------------
 
@@ -91,7 +96,18 @@ class Purse:
         found = self._circuits.get(circuit)
         return math.inf if found is None else found.limit_watts - self._watts[circuit]
 
+    def fits(self, view: planning.RigView, target: model.Mode) -> bool:
+        """Whether the rig's circuit has the watts for it to set out for `target`."""
+        return not self._circuit(view, target)
+
     # --- moves -------------------------------------------------------------------------------------------------
+
+    def trial(self) -> Purse:
+        """The same purse once more: what is taken from it is not taken from this one."""
+        other = copy.copy(self)
+        for sums in ("_used", "_kept", "_there", "_watts", "_advised"):
+            setattr(other, sums, dict(getattr(self, sums)))
+        return other
 
     def refusal(self, rig: planning.RigView | str, target: model.Mode | None = None, *, forced: bool = False) -> str:
         """Why a single rig may not set out for `target` now, for people; "" if it may.
@@ -110,6 +126,10 @@ class Purse:
         """Why these rigs may not set out together, for people; "" if they may. Places kept for gangs are theirs."""
         starts = [(view, target) for view, target in wants if view.mode != target]
         return self._budget_of_all(starts) or self._share_of_all(starts) or self._circuit_of_all(starts)
+
+    def refusal_of_kind(self, view: planning.RigView, target: model.Mode) -> str:
+        """Why no rig of this one's pool and kind of mode may join a gang, whatever its circuit; "" if they may."""
+        return self._budget_of_all([(view, target)]) or self._share(view, target)
 
     def affords_all(self, wants: Iterable[Want]) -> bool:
         """Whether these rigs may set out together: a gang, or one that makes room for another."""

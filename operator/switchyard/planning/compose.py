@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from switchyard.fleet import model
 from switchyard.handover import reasons, records
 from switchyard.handover import record as rec
 from switchyard.planning import budgets
 from switchyard.planning import request as planning
-from switchyard.valuation import values
+from switchyard.valuation import nameplate, values
+
+READ_LATELY: Final = datetime.timedelta(minutes=10)
+"""Farm time for which the watts that an agent has read count as what its rig draws."""
 
 Costs = Mapping[tuple[str, model.Mode, model.Mode], values.SwitchCost]
 
@@ -33,6 +36,32 @@ def request(
         jobs=tuple(job for _, job in sorted(farm.jobs.items()) if job.state is not model.JobState.FINISHED),
         budgets=_budgets(farm, views),
         memory=memory,
+        circuits=circuits(farm),
+        shares=shares(farm, budgets.counted([view.pool for view in views])),
+    )
+
+
+def circuits(farm: model.Farm) -> Mapping[str, planning.Circuit]:
+    """Every circuit of the farm by its key, with what may be drawn from it for hours on end."""
+    found = [
+        planning.Circuit(key=circuit_key(site.name, circuit.name), limit_watts=circuit.budget_watts)
+        for _, site in sorted(farm.sites.items())
+        for circuit in site.circuits.values()
+    ]
+    return {circuit.key: circuit for circuit in found}
+
+
+def circuit_key(site: str, circuit: str) -> str:
+    """Names of circuits are unique within their Site only."""
+    return f"{site}/{circuit}"
+
+
+def shares(farm: model.Farm, rigs: Mapping[str, int]) -> tuple[planning.Share, ...]:
+    """Every pool's shares in rigs. `rigs`: how many each pool has."""
+    return tuple(
+        budgets.share(pool, asked, rigs.get(name, 0))
+        for name, pool in sorted(farm.pools.items())
+        for asked in pool.shares
     )
 
 
@@ -67,6 +96,12 @@ def _view(farm: model.Farm, valuation: values.Valuation, rig: model.Rig, now: da
     barred = {target: why for target, why in _walletless(farm, pool).items() if target != mode}
     if record is not None and record.retry_at is not None and _waits(record, now) and record.origin != mode:
         barred[record.origin] = f"failed here, not tried again before {record.retry_at:%H:%M:%S} UTC"
+    site = farm.sites.get(rig.site)
+    fed = site is not None and rig.circuit in site.circuits
+    measured_watts = _measured_watts(rig, record, now)
+    enforced = pool is not None and pool.enforce
+    # Somebody else's work, where we have not taken the rig and shall not.
+    unknown = held not in _KNOWN_WORK or (record is None and not enforced and not measured_watts)
     return planning.RigView(
         name=rig.name,
         class_key=valuation.class_of.get(rig.name, ""),
@@ -77,9 +112,31 @@ def _view(farm: model.Farm, valuation: values.Valuation, rig: model.Rig, now: da
         held=held,
         pin=rig.pin,
         held_message=message,
-        enforced=pool is not None and pool.enforce,
+        enforced=enforced,
         barred=barred,
+        circuit=circuit_key(rig.site, rig.circuit) if fed else "",
+        origin=record.origin if record is not None and not record.settled else None,
+        measured_watts=measured_watts,
+        nameplate_watts=_nameplate_watts(rig) if fed and unknown else 0.0,
     )
+
+
+# All other holds leave open what the rig does: somebody works on it, its Node is gone, it has no value.
+_KNOWN_WORK: Final = frozenset({"", planning.HELD_NO_TRUSTED_PRICE, planning.HELD_BACKING_OFF})
+
+
+def _measured_watts(rig: model.Rig, record: rec.Record | None, now: datetime.datetime) -> float:
+    """Watts of the whole rig as its agent has lately read them, in the mode in which it has arrived; 0 for none."""
+    read = rig.readback
+    if read is None or read.observed_at is None or read.watts <= 0:
+        return 0.0
+    if record is not None and (not record.settled or record.mode == model.OFF or read.observed_at < record.since):
+        return 0.0
+    return float(rig.base_watts + read.watts) if now - read.observed_at <= READ_LATELY else 0.0
+
+
+def _nameplate_watts(rig: model.Rig) -> float:
+    return float(rig.base_watts + sum(nameplate.profile(gpu.model).ai_watts for gpu in rig.hardware.gpus))
 
 
 def _walletless(farm: model.Farm, pool: model.Pool | None) -> dict[model.Mode, str]:

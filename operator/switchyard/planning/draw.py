@@ -62,12 +62,15 @@ class Meter:
         return watts
 
     def feared(self, view: planning.RigView) -> float:
-        """What a rig can draw now at most: `now()`, or its nameplate where it may be doing anything."""
-        return max(self.now(view), view.nameplate_watts)
+        """What a rig can draw now at most: `now()`, or anything it can do where nobody knows what it does."""
+        if not view.nameplate_watts:
+            return self.now(view)
+        return max(self.now(view), view.nameplate_watts, self.most(view.class_key))
 
     def more(self, view: planning.RigView, target: model.Mode) -> float:
         """Watts to be set aside before a rig may set out for a mode: during a hand-over the greater end counts."""
-        return max(0.0, self.planned(view.class_key, target) - self.feared(view))
+        present = self.feared(view) if view.held else self.now(view)
+        return max(0.0, self.planned(view.class_key, target) - present)
 
     def most(self, class_key: str) -> float:
         """The most that a rig of a class is known to draw in any mode."""

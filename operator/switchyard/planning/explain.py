@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from switchyard.fleet import model
-from switchyard.planning import choice, gangs, standing
+from switchyard.planning import choice, gangs, shedding, standing
 from switchyard.planning import request as planning
 from switchyard.valuation import values
 
@@ -50,6 +50,9 @@ class _Teller:
             preemption = told.away[name]
             text = f"AIJob {preemption.job} is preempted: {preemption.message}"
             return self._decide(view, preemption.targets[name], "Preempted", text)
+        if name in told.moves and told.moves[name].reason == shedding.REASON:
+            text = f"circuit {view.circuit} carries too much: {view.mode} rests, for the least loss per watt"
+            return self._decide(view, told.moves[name].to, shedding.REASON, text)
         if view.held:
             reason = "NoTrustedPrice" if view.held == planning.HELD_NO_TRUSTED_PRICE else "Held"
             return self._decide(view, view.mode, reason, view.held_message or view.held, held_by=view.held)
@@ -92,7 +95,9 @@ class _Teller:
             return self._decide(view, view.mode, "NoTrustedPrice", text, held_by="NoTrustedPrice")
         if found.target is not None:
             text = f"{found.target} would leave {found.gain:.4f} $/h more"
-            return self._decide(view, view.mode, "Budget", text, held_by=self._told.held.get(name, ""))
+            held_by = self._told.held.get(name, "")
+            reason = "Budget" if held_by.startswith("budget") else "LimitReached"
+            return self._decide(view, view.mode, reason, text, held_by=held_by)
         if found.blocked is not None:
             text = f"{found.blocked}: {view.barred[found.blocked]}"
             return self._decide(view, view.mode, "Held", text, held_by="Barred")

@@ -68,8 +68,8 @@ def ran_enough(desk: standing.Desk, job: model.Job) -> bool:
     return (desk.now - job.started_at).total_seconds() >= job.min_runtime_seconds
 
 
-def stopped_by_people(desk: standing.Desk) -> Iterator[planning.Preemption]:
-    """Preemptions that somebody asked for."""
+def stopped_by_people(desk: standing.Desk, purse: budgets.Purse) -> Iterator[planning.Preemption]:
+    """Preemptions that somebody asked for; they are taken from the purse, whatever is left in it."""
     for key, job in sorted(desk.jobs.items()):
         if job.state is not model.JobState.ADMITTED:
             continue
@@ -84,7 +84,7 @@ def stopped_by_people(desk: standing.Desk) -> Iterator[planning.Preemption]:
             reason, message = "Pinned", f"rig {pinned[0].name} is pinned to {pinned[0].pin}"
         else:
             continue
-        yield planning.Preemption(job=key, reason=reason, message=message, targets=targets(desk, job, views))
+        yield planning.Preemption(job=key, reason=reason, message=message, targets=targets(desk, job, views, purse))
 
 
 def stopped_by_price(
@@ -95,11 +95,8 @@ def stopped_by_price(
         loss = gang.other - gang.net
         if loss <= 0 or gang.forgone_usd < gang.moving_usd or not gang.stoppable or not ran_enough(desk, gang.job):
             continue
-        pools = budgets.counted([view.pool for view, _ in gang.rigs])
-        if not purse.affords(pools):
+        if not purse.affords_all((view, model.IDLE) for view, _ in gang.rigs):
             continue
-        for pool, count in pools.items():
-            purse.take(pool, count)
         yield planning.Preemption(
             job=gang.job.key,
             reason="NotWorthwhile",
@@ -107,13 +104,23 @@ def stopped_by_price(
                 f"its rigs earn {loss:.4f} $/h less than elsewhere, and have forgone {gang.forgone_usd:.4f} $: "
                 f"as much as moving out and back costs"
             ),
-            targets=targets(desk, gang.job, [view for view, _ in gang.rigs]),
+            targets=targets(desk, gang.job, [view for view, _ in gang.rigs], purse),
         )
 
 
-def targets(desk: standing.Desk, job: model.Job, views: list[planning.RigView]) -> Mapping[str, model.Mode]:
+def targets(
+    desk: standing.Desk, job: model.Job, views: list[planning.RigView], purse: budgets.Purse
+) -> Mapping[str, model.Mode]:
     """Where the rigs of a gang go that is stopped. Those that are still on their way in turn round by themselves."""
-    return {view.name: refuge(desk, view) for view in views if view.mode == job.mode and not view.switching}
+    there = [view for view in views if view.mode == job.mode and not view.switching]
+    return {view.name: leave(desk, view, purse) for view in there}
+
+
+def leave(desk: standing.Desk, view: planning.RigView, purse: budgets.Purse) -> model.Mode:
+    """Send a rig that loses its job to the best mode that its pool's shares and its circuit allow."""
+    mode = purse.affordable(view, refuge(desk, view))
+    purse.take(view, mode)
+    return mode
 
 
 def refuge(desk: standing.Desk, view: planning.RigView) -> model.Mode:

@@ -1,4 +1,4 @@
-"""`plan(PlanRequest) -> PlanReply`: people's words, gangs at work, waiting jobs, single rigs, in this order.
+"""`plan(PlanRequest) -> PlanReply`: first people's words and overloaded circuits, then gangs, waiting jobs, single rigs.
 
 Each stage takes rigs and hand-overs from what the one before has left. The reply depends on nothing but the request,
 and not on the order of anything in it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from switchyard.planning import admission, budgets, choice, explain, gangs, standing
+from switchyard.planning import admission, budgets, choice, explain, gangs, shedding, standing
 from switchyard.planning import request as planning
 
 _FORCED = ("Pinned", "ModeGone", "WorkDone")
@@ -20,21 +20,24 @@ def plan(request: planning.PlanRequest) -> planning.PlanReply:
     desk = standing.Desk(request)
     purse = budgets.Purse(request)
 
-    preemptions = list(gangs.stopped_by_people(desk))
+    preemptions = list(gangs.stopped_by_people(desk, purse))
     stopped = {preemption.job for preemption in preemptions}
-    for preemption in preemptions:
-        for rig in preemption.targets:
-            purse.take(desk.views[rig].pool)
     working = {key: gang for key, gang in gangs.weigh(desk).items() if key not in stopped}
+    leaving = {rig: mode for preemption in preemptions for rig, mode in preemption.targets.items()}
+    shed = shedding.shed(desk, purse, working=working, leaving=leaving)
+    preemptions += shed.preemptions
+    working = {key: gang for key, gang in working.items() if key not in {each.job for each in shed.preemptions}}
     preemptions += gangs.stopped_by_price(desk, working, purse)
     stopped = {preemption.job for preemption in preemptions}
 
-    admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse)
+    resting = {move.rig: move for move in shed.moves}
+    admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse, away=resting)
     preemptions += admitted.preemptions
     away = {rig: preemption for preemption in preemptions for rig in preemption.targets}
 
-    choices = _choices(desk, set(admitted.taken) | set(away))
+    choices = _choices(desk, {*admitted.taken, *away, *resting})
     moves, held = _moves(desk, choices, purse)
+    moves |= resting
 
     told = explain.Told(
         desk=desk,

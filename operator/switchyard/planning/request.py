@@ -179,7 +179,8 @@ class Admission:
 class JobRefusal:
     """A job that waits.
 
-    Reasons: BidTooLow, NoEligibleRig, NotEnoughRigs, Suspended, DeadlinePassed, PriceUntrusted, BudgetSpent.
+    Reasons: BidTooLow, NoEligibleRig, NotEnoughRigs, Suspended, DeadlinePassed, PriceUntrusted, BudgetSpent,
+    LimitReached (a share or a circuit).
     """
 
     job: str
@@ -222,7 +223,7 @@ class Decision:
     """Why a rig does what it does: the chosen mode and every alternative, best first.
 
     `reason` is CamelCase: Best, RegretBelowCost, Switching, Held, Budget, Pinned, Admitted, Preempted, NoTrustedPrice,
-    CircuitOverLimit.
+    CircuitOverLimit, LimitReached (a share or a circuit).
     `held_by` names the budget or hold that kept a better mode from being taken, "" if none did.
     """
 

@@ -1,0 +1,204 @@
+"""Circuits that carry too much: which rigs must stop, whatever that costs.
+
+A circuit gets over its limit without any plan's doing: somebody lowers the limit, puts rigs on it that were at work
+before, or its rigs draw more than their figures said. Then rigs go to rest (Idle or Off), those first that lose least
+for each watt that comes free; gangs at work only when all that is not enough, whole, with notice, and never one that is
+not preemptible. Rigs that people hold or have pinned are left alone, and counted. No budget and no share keeps a rig on
+a circuit that carries too much.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from switchyard.fleet import model
+from switchyard.planning import budgets, gangs, standing
+from switchyard.planning import request as planning
+
+REASON: Final = "CircuitOverLimit"
+"""Of the moves and preemptions that are made here."""
+
+_SMALLEST_WATTS: Final = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shed:
+    """Rigs that must stop. Their hand-overs are taken from the purse already.
+
+    Attributes:
+        moves: of single rigs, to Idle or Off.
+        preemptions: of gangs, their rigs to Idle or Off as well.
+        held: by circuit that is over its limit even so, why, for people.
+    """
+
+    moves: tuple[planning.Move, ...] = ()
+    preemptions: tuple[planning.Preemption, ...] = ()
+    held: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Option:
+    """One way to free watts: a rig, or a gang's rigs, to rest. `frees` is by circuit, `usd` is lost within the hour."""
+
+    rank: int
+    key: str
+    views: tuple[tuple[planning.RigView, model.Mode], ...]
+    frees: Mapping[str, float]
+    usd: float
+
+    def order(self) -> tuple[int, float, str, str]:
+        """Singles before gangs; then the least loss per watt."""
+        return self.rank, self.usd / sum(self.frees.values()), self.key, str(self.views[0][1])
+
+
+def shed(
+    desk: standing.Desk,
+    purse: budgets.Purse,
+    *,
+    working: Mapping[str, gangs.Gang],
+    leaving: Mapping[str, model.Mode] | None = None,
+) -> Shed:
+    """Bring circuits that are over their limit back within it.
+
+    Args:
+        desk: the request.
+        purse: what its circuits carry; the moves are taken from it.
+        working: gangs at work that nobody stops.
+        leaving: by rig, where this plan sends it already.
+    """
+    leaving = leaving or {}
+    over = _over(desk, purse, leaving)
+    if not over:
+        return Shed()
+    free = [view for view in desk.views.values() if view.name not in leaving]
+    options = [option for view in free for option in _singly(desk, purse, view, over)]
+    options += [option for gang in working.values() for option in _whole(desk, purse, gang, over)]
+    chosen = _chosen([option for option in options if option.rank != _ADVICE], over)
+    held = {key: f"{watts:,.0f} W too many stay on circuit {key}" for key, watts in over.items() if watts > 0}
+    # Advice frees nothing until somebody follows it.
+    chosen += _chosen([option for option in options if option.rank == _ADVICE], over)
+    moves: list[planning.Move] = []
+    preemptions: list[planning.Preemption] = []
+    for option in chosen:
+        message = _message(desk, purse, option)
+        if option.rank == _GANG:
+            targets = {view.name: target for view, target in option.views}
+            preemptions.append(planning.Preemption(job=option.key, reason=REASON, message=message, targets=targets))
+        else:
+            moves.append(_move(desk, *option.views[0]))
+    for option in chosen:
+        for view, target in option.views:
+            purse.take(view, target)
+    return Shed(
+        moves=tuple(sorted(moves, key=lambda move: move.rig)),
+        preemptions=tuple(sorted(preemptions, key=lambda preemption: preemption.job)),
+        held=held,
+    )
+
+
+_SINGLE, _GANG, _ADVICE = range(3)
+
+
+def _over(desk: standing.Desk, purse: budgets.Purse, leaving: Mapping[str, model.Mode]) -> dict[str, float]:
+    """By circuit that carries too much, how many watts too many: once the hand-overs under way are done."""
+    circuits = desk.request.circuits
+    sums = dict.fromkeys(circuits, 0.0)
+    for view in desk.views.values():
+        if view.circuit in sums:
+            target = leaving.get(view.name)
+            sums[view.circuit] += (
+                purse.meter.settled(view) if target is None else purse.meter.planned(view.class_key, target)
+            )
+    excess = {key: watts - circuits[key].limit_watts for key, watts in sums.items()}
+    return {key: watts for key, watts in excess.items() if watts > _SMALLEST_WATTS}
+
+
+def _singly(
+    desk: standing.Desk, purse: budgets.Purse, view: planning.RigView, over: Mapping[str, float]
+) -> Iterator[_Option]:
+    """What a rig that no gang has could do to help."""
+    if view.circuit not in over or not _free(view) or view.name in desk.gang_of:
+        return
+    if view.class_key not in desk.request.classes:
+        return
+    here = desk.standing(view.class_key, view.mode)
+    present = standing.resting_net(here.value) if here.present_net is None else here.present_net
+    for target in _rests(here, view):
+        frees = purse.meter.settled(view) - purse.meter.planned(view.class_key, target)
+        if frees > _SMALLEST_WATTS:
+            net = here.nets.get(target, standing.resting_net(here.value))
+            usd = (present - net) * standing.PAYBACK_HOURS + desk.move_usd(here.value, view.mode, target)
+            rank = _SINGLE if view.enforced else _ADVICE
+            yield _Option(rank=rank, key=view.name, views=((view, target),), frees={view.circuit: frees}, usd=usd)
+
+
+def _whole(desk: standing.Desk, purse: budgets.Purse, gang: gangs.Gang, over: Mapping[str, float]) -> Iterator[_Option]:
+    """A gang's rigs to rest, if it may be stopped and stands on such a circuit."""
+    views = [view for view, _ in gang.rigs]
+    if not gang.stoppable or not all(_free(view) for view in views):
+        return
+    rests = [_rests(desk.standing(view.class_key, view.mode), view)[0] for view in views]
+    frees: dict[str, float] = {}
+    for view, target in zip(views, rests, strict=True):
+        if view.circuit in over:
+            watts = purse.meter.settled(view) - purse.meter.planned(view.class_key, target)
+            frees[view.circuit] = frees.get(view.circuit, 0.0) + watts
+    if sum(frees.values()) <= _SMALLEST_WATTS:
+        return
+    resting = sum(standing.resting_net(desk.request.classes[view.class_key]) for view in views)
+    usd = (gang.net - resting) * standing.PAYBACK_HOURS + gang.moving_usd
+    yield _Option(rank=_GANG, key=gang.job.key, views=tuple(zip(views, rests, strict=True)), frees=frees, usd=usd)
+
+
+def _free(view: planning.RigView) -> bool:
+    return not view.held and not view.switching and view.pin is model.Pin.AUTO
+
+
+def _rests(here: standing.Standing, view: planning.RigView) -> list[model.Mode]:
+    """Where a rig can rest, the least loss first: as its pool allows, and Idle where it allows neither."""
+    allowed = [mode for mode in (model.IDLE, model.OFF) if mode in here.nets and mode not in view.barred]
+    return sorted(allowed, key=lambda mode: (-here.nets[mode], mode)) or [model.IDLE]
+
+
+def _chosen(options: list[_Option], over: dict[str, float]) -> list[_Option]:
+    """The first options that free enough, less those that turn out not to be needed. `over` becomes what is left."""
+    taken: dict[tuple[int, str], _Option] = {}
+    for option in sorted(options, key=_Option.order):
+        before = taken.get((option.rank, option.key))
+        more = {
+            key: watts - (before.frees.get(key, 0.0) if before is not None else 0.0)
+            for key, watts in option.frees.items()
+        }
+        if any(over[key] > _SMALLEST_WATTS and watts > _SMALLEST_WATTS for key, watts in more.items()):
+            taken[option.rank, option.key] = option
+            for key, watts in more.items():
+                over[key] -= watts
+    for option in sorted(taken.values(), key=_Option.order, reverse=True):
+        # A great one that came last can make lesser ones before it needless.
+        if all(over[key] + watts <= _SMALLEST_WATTS for key, watts in option.frees.items()):
+            del taken[option.rank, option.key]
+            for key, watts in option.frees.items():
+                over[key] += watts
+    return list(taken.values())
+
+
+def _move(desk: standing.Desk, view: planning.RigView, target: model.Mode) -> planning.Move:
+    here = desk.standing(view.class_key, view.mode)
+    resting = standing.resting_net(here.value)
+    present = resting if here.present_net is None else here.present_net
+    return planning.Move(
+        rig=view.name,
+        to=target,
+        reason=REASON,
+        gain_usd_per_hour=here.nets.get(target, resting) - present,
+        cost=desk.cost(view.class_key, view.mode, target) or standing.NO_MOVE,
+        cost_usd=here.usd.get(target, 0.0),
+    )
+
+
+def _message(desk: standing.Desk, purse: budgets.Purse, option: _Option) -> str:
+    circuit = min(option.frees)
+    most = desk.request.circuits[circuit].limit_watts
+    return f"circuit {circuit} carries {most - purse.watts_left(circuit):,.0f} of {most:,.0f} W"
