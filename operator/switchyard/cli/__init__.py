@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "run": "run the operator",
     "explain": "say why a rig does what it does, what a job waits for, what ails a feed or a pool",
     "demo": "play a simulated farm and market beside a running operator, and judge what it earns",
+    "backtest": "play policies on a scenario of prices and demand, and measure them against the best in hindsight",
     "version": "print the version",
 }
 
