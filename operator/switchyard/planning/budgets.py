@@ -204,28 +204,26 @@ class Purse:
     # --- circuits ----------------------------------------------------------------------------------------------
 
     def _circuit(self, view: planning.RigView, target: model.Mode) -> str:
-        if view.circuit not in self._watts:
-            return ""
-        return self._overload(view.circuit, self.meter.more(view, target), advised=not view.enforced)
+        return self._circuit_of_all([(view, target)]) if view.circuit in self._watts else ""
 
     def _circuit_of_all(self, starts: Iterable[Want]) -> str:
         more: dict[str, float] = {}
+        rising: set[str] = set()
         advised: set[str] = set()
         for view, target in starts:
             if view.circuit in self._watts:
                 more[view.circuit] = more.get(view.circuit, 0.0) + self.meter.more(view, target)
+                if not self.meter.lowers(view, target):
+                    rising.add(view.circuit)
                 if not view.enforced:
                     advised.add(view.circuit)
-        overloads = (self._overload(circuit, watts, advised=circuit in advised) for circuit, watts in more.items())
-        return next((found for found in overloads if found), "")
-
-    def _overload(self, circuit: str, watts: float, *, advised: bool) -> str:
-        total = self._watts[circuit] + watts + (self._advised[circuit] if advised else 0.0)
-        most = self._circuits[circuit].limit_watts
-        # A move that adds nothing is welcome even where there is too much already.
-        if watts <= 0 or total <= most + _TOLERANCE_WATTS:
-            return ""
-        return f"circuit {circuit}: {total:,.0f} of {most:,.0f} W would be drawn"
+        for circuit, watts in more.items():
+            total = self._watts[circuit] + watts + (self._advised[circuit] if circuit in advised else 0.0)
+            most = self._circuits[circuit].limit_watts
+            # A move that adds nothing is welcome even where there is too much already.
+            if circuit in rising and total > most + _TOLERANCE_WATTS:
+                return f"circuit {circuit}: {total:,.0f} of {most:,.0f} W would be drawn"
+        return ""
 
 
 def counted(pools: list[str]) -> dict[str, int]:

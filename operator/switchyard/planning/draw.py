@@ -72,6 +72,19 @@ class Meter:
         present = self.feared(view) if view.held else self.now(view)
         return max(0.0, self.planned(view.class_key, target) - present)
 
+    def lowers(self, view: planning.RigView, target: model.Mode) -> bool:
+        """Whether a rig surely draws no more in a mode than it does now: then it may go there from any circuit.
+
+        A gang may use few of the GPUs that are counted for it, and a coin that is gone may have drawn little.
+        """
+        value = self._classes.get(view.class_key)
+        if value is None:
+            return False
+        known = view.mode in value.worths or view.mode in value.watts or view.mode.kind is not model.ModeKind.MINING
+        sure = known and view.mode.kind is not model.ModeKind.AI and not view.switching
+        present = self.planned(view.class_key, view.mode) if sure else value.rest_watts
+        return self.planned(view.class_key, target) <= present
+
     def most(self, class_key: str) -> float:
         """The most that a rig of a class is known to draw in any mode."""
         value = self._classes.get(class_key)
@@ -91,7 +104,9 @@ class Meter:
             return max(value.ai_watts, own or 0.0)
         if own is not None:
             return own
-        return value.rest_watts if mode == model.IDLE else self.most(class_key)
+        if mode.kind is model.ModeKind.MINING:
+            return self.most(class_key)  # a coin that the pool no longer mines
+        return value.rest_watts if mode == model.IDLE else 0.0
 
     def _read(self, view: planning.RigView, planned: float) -> float:
         return view.measured_watts if view.measured_watts > planned * NOISE else 0.0

@@ -1,4 +1,4 @@
-"""`plan(PlanRequest) -> PlanReply`: first people's words and overloaded circuits, then gangs, waiting jobs, single rigs.
+"""`plan(PlanRequest) -> PlanReply`: people's words, overloaded circuits, gangs at work, waiting jobs, single rigs.
 
 Each stage takes rigs and hand-overs from what the one before has left. The reply depends on nothing but the request,
 and not on the order of anything in it.
