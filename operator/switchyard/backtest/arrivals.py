@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from switchyard.backtest import scenario, script, sources, table, timeline
+from switchyard.backtest import script, sources, table, timeline, work
 
 Floats = table.Floats
 Ints = table.Ints
@@ -42,7 +42,7 @@ class Listed:
         )
 
 
-def read(files: sources.Sources, place: str, layout: scenario.JobList) -> Listed:
+def read(files: sources.Sources, place: str, layout: work.JobList) -> Listed:
     """All jobs of a list that the scenario wants, also those before its start.
 
     Raises:
@@ -74,9 +74,10 @@ def read(files: sources.Sources, place: str, layout: scenario.JobList) -> Listed
     _check(sheet, layout, fine=fine, what="its duration is not a number above 0", count=count)
     _check_reach(files, sheet, layout, arrival=arrival)
     fine &= gpus <= (layout.max_gpus or np.inf)
+    fine &= duration >= layout.min_duration
     fine &= duration <= (layout.max_duration or np.inf)
     if not fine.any():
-        raise files.error(place, f"maxGpus and maxDuration leave no job of {sheet.path}; raise them")
+        raise files.error(place, f"maxGpus, minDuration and maxDuration leave no job of {sheet.path}; widen them")
     jobs = Listed(
         arrival=arrival,
         duration=duration,
@@ -87,11 +88,11 @@ def read(files: sources.Sources, place: str, layout: scenario.JobList) -> Listed
     return jobs.only(fine)
 
 
-def _numbers(sheet: table.Sheet, layout: scenario.JobList, column: str) -> Floats:
+def _numbers(sheet: table.Sheet, layout: work.JobList, column: str) -> Floats:
     return table.numbers(sheet.column(column), decimal_comma=layout.decimal_comma)
 
 
-def _within(sheet: table.Sheet, layout: scenario.JobList) -> table.Sheet:
+def _within(sheet: table.Sheet, layout: work.JobList) -> table.Sheet:
     """The rows whose numbers lie within the bounds of `keep`."""
     kept = np.ones(sheet.lines.size, dtype=np.bool_)
     for column, bounds in layout.keep.items():
@@ -104,7 +105,7 @@ def _within(sheet: table.Sheet, layout: scenario.JobList) -> table.Sheet:
     return sheet.only(np.flatnonzero(kept))
 
 
-def _check(sheet: table.Sheet, layout: scenario.JobList, *, fine: table.Bools, what: str, count: table.Count) -> None:
+def _check(sheet: table.Sheet, layout: work.JobList, *, fine: table.Bools, what: str, count: table.Count) -> None:
     bad = np.flatnonzero(~fine)
     if not bad.size:
         return
@@ -119,7 +120,7 @@ def _check(sheet: table.Sheet, layout: scenario.JobList, *, fine: table.Bools, w
     count("notNumber", int(bad.size), f"rows that are no job, first in line {sheet.lines[bad[0]]}: {what}")
 
 
-def _check_reach(files: sources.Sources, sheet: table.Sheet, layout: scenario.JobList, *, arrival: Floats) -> None:
+def _check_reach(files: sources.Sources, sheet: table.Sheet, layout: work.JobList, *, arrival: Floats) -> None:
     first, last = float(arrival.min()), float(arrival.max())
     for late, side in ((first - files.axis.start, "begin"), (files.axis.end - last, "end")):
         if late > layout.quiet:
@@ -137,7 +138,7 @@ def jobs(files: sources.Sources) -> tuple[script.JobScript, ...]:
     return tuple(sorted(found, key=lambda job: (job.arrival_seconds, job.key)))
 
 
-def _jobs(files: sources.Sources, name: str, jobs: scenario.Jobs) -> list[script.JobScript]:
+def _jobs(files: sources.Sources, name: str, jobs: work.Jobs) -> list[script.JobScript]:
     place, axis = f"jobs.{name}", files.axis
     fleet = _fleet(files, place, jobs)
     chance = files.chance("jobs", name)
@@ -197,7 +198,7 @@ def gang(gpus: int, *, most: int) -> int:
     return next(count for count in range(math.ceil(gpus / most), gpus + 1) if gpus % count == 0)
 
 
-def _fleet(files: sources.Sources, place: str, jobs: scenario.Jobs) -> int:
+def _fleet(files: sources.Sources, place: str, jobs: work.Jobs) -> int:
     """GPUs of all groups that fit these jobs."""
     groups = files.scene.groups
     fitting = [groups[name] for name in jobs.groups] or [group for group in groups.values() if group.ai]
@@ -239,7 +240,7 @@ def _loaded(listed: Listed, *, wanted: float, length: float, chance: np.random.G
 
 
 def _bids(
-    files: sources.Sources, place: str, listed: Listed, jobs: scenario.Jobs, *, chance: np.random.Generator
+    files: sources.Sources, place: str, listed: Listed, jobs: work.Jobs, *, chance: np.random.Generator
 ) -> list[float]:
     bid, count = jobs.bid, listed.row.size
     if bid.fixed is not None:
@@ -260,7 +261,7 @@ def _bids(
     return found
 
 
-def _deadlines(files: sources.Sources, listed: Listed, jobs: scenario.Jobs) -> list[float | None]:
+def _deadlines(files: sources.Sources, listed: Listed, jobs: work.Jobs) -> list[float | None]:
     """Seconds since the start, None for no deadline. A copy has as long from its arrival as the original."""
     deadline = jobs.deadline
     if deadline is None:

@@ -74,6 +74,7 @@ ClockTime = Annotated[
     datetime.time, pydantic.BeforeValidator(lambda value: text.parse_clock(value)), _json("ClockTime", "14:00")
 ]
 TimeZone = Annotated[str, pydantic.Field(max_length=64), pydantic.AfterValidator(_known_zone)]
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 Positive = Annotated[float, pydantic.Field(gt=0)]
 NotNegative = Annotated[float, pydantic.Field(ge=0)]
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
@@ -162,8 +163,8 @@ class Table(Model):
 class Series(Table):
     """A column of numbers over time. A row's value lasts until the next row, and no longer than the interval."""
 
-    column: str
-    """Column of the values."""
+    column: str | Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    """Column of the values, or several that are added up."""
     scale: float = 1.0
     """Values are multiplied by this."""
     interval: Span | None = None
@@ -175,6 +176,17 @@ class Series(Table):
     sum_over: str | None = None
     """A column, such as that of a queue's name: the series of all its texts are added up. Each of them must be
     without a flaw of its own."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_validity(self) -> Self:
+        if self.until_next and (self.interval is not None or self.interpolate):
+            raise ValueError("untilNext excludes interval and interpolate")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are added up."""
+        return (self.column,) if isinstance(self.column, str) else self.column
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

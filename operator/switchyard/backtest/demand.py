@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from switchyard.backtest import arrivals, scenario, script, sources, timeline
+from switchyard.backtest import arrivals, script, sources, timeline, work
 
 Floats = timeline.Floats
 
@@ -14,7 +14,7 @@ def demands(files: sources.Sources) -> tuple[script.DemandScript, ...]:
     return tuple(_demand(files, name, demand) for name, demand in files.scene.demands.items())
 
 
-def _demand(files: sources.Sources, name: str, demand: scenario.Demand) -> script.DemandScript:
+def _demand(files: sources.Sources, name: str, demand: work.Demand) -> script.DemandScript:
     place = f"demands.{name}"
     prices = files.money(demand.usd_per_gpu_hour)
     if (prices < 0).any():
@@ -30,7 +30,7 @@ def _demand(files: sources.Sources, name: str, demand: scenario.Demand) -> scrip
     )
 
 
-def _wanted(files: sources.Sources, name: str, wanted: scenario.Wanted, *, gpus: int) -> timeline.Ints:
+def _wanted(files: sources.Sources, name: str, wanted: work.Wanted, *, gpus: int) -> timeline.Ints:
     """GPUs wanted at each step, whole ones, never more than there are."""
     place = f"demands.{name}.wanted"
     if wanted.gpus is not None:
@@ -78,7 +78,7 @@ def _scale(files: sources.Sources, place: str, raw: Floats, *, load: float, gpus
     return high
 
 
-def _wander(files: sources.Sources, name: str, sample: scenario.Sample) -> Floats:
+def _wander(files: sources.Sources, name: str, sample: work.Sample) -> Floats:
     """An AR(1) process that begins in its stationary distribution."""
     chance = files.chance("demand", name)
     keep = 0.5 ** (files.axis.step_seconds / sample.half_life)
@@ -91,7 +91,7 @@ def _wander(files: sources.Sources, name: str, sample: scenario.Sample) -> Float
     return found
 
 
-def _running(files: sources.Sources, name: str, layout: scenario.JobList, sample: scenario.Sample | None) -> Floats:
+def _running(files: sources.Sources, name: str, layout: work.JobList, sample: work.Sample | None) -> Floats:
     """GPUs of jobs that would run had each begun on its arrival: the mean over each step."""
     jobs = arrivals.read(files, f"demands.{name}.wanted.jobs", layout)
     starts, gpus = jobs.arrival, jobs.gpus.astype(np.float64)

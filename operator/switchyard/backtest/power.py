@@ -7,7 +7,7 @@ import zoneinfo
 
 import numpy as np
 
-from switchyard.backtest import columns, scenario, script, sources, timeline
+from switchyard.backtest import columns, markets, script, sources, timeline
 
 Floats = timeline.Floats
 
@@ -19,7 +19,7 @@ def sites(files: sources.Sources) -> tuple[script.SiteScript, ...]:
     return tuple(_site(files, name, site) for name, site in files.scene.sites.items())
 
 
-def _site(files: sources.Sources, name: str, site: scenario.Site) -> script.SiteScript:
+def _site(files: sources.Sources, name: str, site: markets.Site) -> script.SiteScript:
     tariff = site.tariff
     zone = zoneinfo.ZoneInfo(site.time_zone)
     publications: tuple[script.Publication, ...] = ()
@@ -41,7 +41,7 @@ def _site(files: sources.Sources, name: str, site: scenario.Site) -> script.Site
     )
 
 
-def _by_hour(axis: timeline.Axis, tariff: scenario.TimeOfUse, *, zone: zoneinfo.ZoneInfo) -> Floats:
+def _by_hour(axis: timeline.Axis, tariff: markets.TimeOfUse, *, zone: zoneinfo.ZoneInfo) -> Floats:
     """The price in force at the beginning of each step: windows begin on whole minutes, steps are short."""
     prices = np.full(axis.steps, tariff.otherwise)
     for step, moment in enumerate(axis.edges[:-1].tolist()):
@@ -53,7 +53,7 @@ def _by_hour(axis: timeline.Axis, tariff: scenario.TimeOfUse, *, zone: zoneinfo.
     return prices
 
 
-def _within(window: scenario.Window, local: datetime.datetime) -> bool:
+def _within(window: markets.Window, local: datetime.datetime) -> bool:
     days = {day.weekday for day in window.days}
     clock, today = local.time(), local.weekday()
     if window.start < window.end:
@@ -63,9 +63,9 @@ def _within(window: scenario.Window, local: datetime.datetime) -> bool:
 
 def _publications(
     files: sources.Sources,
-    tariff: scenario.Tariff,
+    tariff: markets.Tariff,
     prices: columns.MoneySeries,
-    forecast: scenario.Forecast,
+    forecast: markets.Forecast,
     *,
     zone: zoneinfo.ZoneInfo,
 ) -> tuple[script.Publication, ...]:

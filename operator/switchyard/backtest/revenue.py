@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from switchyard.backtest import columns, scenario, script, sources, timeline
+from switchyard.backtest import columns, markets, script, sources, timeline
 
 Floats = timeline.Floats
 
@@ -59,7 +59,7 @@ def mined(files: sources.Sources) -> Mined:
 def _per_gpu(
     files: sources.Sources,
     name: str,
-    coin: scenario.Coin,
+    coin: markets.Coin,
     prices: Mapping[str, float | columns.MoneySeries],
     *,
     miners: list[str],
@@ -82,9 +82,9 @@ def _per_gpu(
         yields[group][names[model]] = script.Yield(hashrate=1.0, watts=entries[0].watts)
 
 
-def _entries(files: sources.Sources, group: str, coin: str) -> tuple[scenario.Yield, ...]:
+def _entries(files: sources.Sources, group: str, coin: str) -> tuple[markets.Yield, ...]:
     given = files.scene.groups[group].yields[coin]
-    return (given,) if isinstance(given, scenario.Yield) else given
+    return (given,) if isinstance(given, markets.Yield) else given
 
 
 def _yield(files: sources.Sources, group: str, name: str) -> tuple[script.Yield, Floats]:
@@ -113,7 +113,7 @@ def _yield(files: sources.Sources, group: str, name: str) -> tuple[script.Yield,
     return script.Yield(hashrate=float(rates[0]), watts=float(watts[0])), rates / rates[0]
 
 
-def _life(files: sources.Sources, place: str, coin: scenario.Coin) -> tuple[int, int]:
+def _life(files: sources.Sources, place: str, coin: markets.Coin) -> tuple[int, int]:
     """First step at which a coin is mined, and first step after."""
     starts = files.axis.edges[:-1]
     first = 0 if coin.start is None else int(np.searchsorted(starts, files.seconds(coin.start), side="left"))
@@ -124,7 +124,7 @@ def _life(files: sources.Sources, place: str, coin: scenario.Coin) -> tuple[int,
 
 
 def _alive(
-    files: sources.Sources, place: str, coin: scenario.Coin, revenue: Callable[[sources.Sources], Floats]
+    files: sources.Sources, place: str, coin: markets.Coin, revenue: Callable[[sources.Sources], Floats]
 ) -> Floats:
     """A coin's revenue, 0 before `from` and after `until`: its files need not go beyond these."""
     first, last = _life(files, place, coin)
@@ -136,7 +136,7 @@ def _alive(
     return found
 
 
-def _revenue(files: sources.Sources, name: str, coin: scenario.Coin) -> Floats:
+def _revenue(files: sources.Sources, name: str, coin: markets.Coin) -> Floats:
     place, revenue = f"coins.{name}.revenue", coin.revenue
     if revenue.fixed is not None:
         factor = columns.money_unit(revenue.fixed.unit).factor
@@ -147,7 +147,7 @@ def _revenue(files: sources.Sources, name: str, coin: scenario.Coin) -> Floats:
     return _from_network(files, place, revenue.network, unit=coin.unit)
 
 
-def _from_network(files: sources.Sources, place: str, network: scenario.Network, *, unit: str | None) -> Floats:
+def _from_network(files: sources.Sources, place: str, network: markets.Network, *, unit: str | None) -> Floats:
     """$ per hour and GH/s (or Sol/s): price x coins per hour of a miner who is that share of the network."""
     price = files.number(network.usd_per_coin)
     if network.hashrate is not None and network.issued_per_day is not None and network.hashrate_unit is not None:

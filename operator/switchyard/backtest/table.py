@@ -281,8 +281,8 @@ def series_times(
 def event_times(sheet: Sheet, layout: columns.Table, *, column: str, origin: float, count: Count) -> Floats:
     """Moments of events in a column, in any order.
 
-    One in an hour that comes twice is taken to be in its first pass; one in an hour that clocks skip is an hour later, if
-    `repair.clockChange` allows it. Both are counted.
+    One in an hour that comes twice is taken to be in its first pass; one in an hour that clocks skip is an hour later,
+    if `repair.clockChange` allows it. Both are counted.
 
     Raises:
         ScenarioError: a time cannot be read, has no zone, or never was.

@@ -92,14 +92,16 @@ def line(
     low = max(int(np.searchsorted(times, nearest - margin, side="left")) - int(series.until_next), 0)
     high = int(np.searchsorted(times, farthest + (0.0 if series.until_next else margin), side="left"))
     times, rows = times[low:high], rows[low:high]
-    texts = sheet.column(series.column)
-    values = table.numbers([texts[row] for row in rows.tolist()], decimal_comma=series.decimal_comma)
-    values = values * series.scale
+    values = np.zeros(rows.size)
+    for column in series.columns:
+        texts = sheet.column(column)
+        values += table.numbers([texts[row] for row in rows.tolist()], decimal_comma=series.decimal_comma)
+    values *= series.scale
     times, rows, values = _without_bad(sheet, series, times=times, rows=rows, values=values, count=count)
     times, rows, values = _without_doubles(sheet, series, times=times, rows=rows, values=values, count=count)
     if not times.size:
         raise table.ScenarioError(
-            f"{sheet.path}: column {series.column!r} has no value between {shown(since)} and {shown(until)}; "
+            f"{sheet.path}: column {_named(series)} has no value between {shown(since)} and {shown(until)}; "
             "choose another period or file"
         )
     return _joined(
@@ -126,12 +128,13 @@ def _without_bad(
         return times, rows, values
     row = int(rows[np.flatnonzero(bad)[0]])
     if series.repair.not_numbers is None:
+        texts = " and ".join(repr(sheet.column(column)[row]) for column in series.columns)
         raise sheet.error(
             row,
-            f"{sheet.column(series.column)[row]!r} in column {series.column!r} is no number; mend it, or allow "
-            "repair: {notNumbers: gap} together with gaps",
+            f"{texts} in column {_named(series)} is no number; mend it, or allow repair: {{notNumbers: gap}} together "
+            "with gaps",
         )
-    count("notNumber", int(bad.sum()), f"column {series.column!r}, first in line {sheet.lines[row]}: left out")
+    count("notNumber", int(bad.sum()), f"column {_named(series)}, first in line {sheet.lines[row]}: left out")
     return times[~bad], rows[~bad], values[~bad]
 
 
@@ -210,7 +213,7 @@ def _joined(
             continue
         if repair.ends is None or lacking > repair.max_gap + _SAME:
             raise table.ScenarioError(
-                f"{sheet.path}: column {series.column!r} {side} {shown(edge)}, {span(lacking)} "
+                f"{sheet.path}: column {_named(series)} {side} {shown(edge)}, {span(lacking)} "
                 f"{'after the first' if side == 'begins' else 'before the last'} moment that is needed, "
                 f"{shown(since if side == 'begins' else until)}; choose another period, or allow "
                 f"repair: {{ends: hold, maxGap: {span(lacking)}}}"
@@ -234,6 +237,10 @@ def _gap_words(sheet: table.Sheet, series: columns.Series, *, begin: float, leng
                 "repair: {clockChange: twentyFourHours}"
             )
     return words
+
+
+def _named(series: columns.Series) -> str:
+    return " + ".join(repr(column) for column in series.columns)
 
 
 def shown(moment: float) -> str:
