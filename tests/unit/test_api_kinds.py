@@ -42,6 +42,24 @@ def test_a_site_gives_numbers() -> None:
     assert spec.node_selector.match_expressions[0].values == ("b",)
 
 
+def test_a_circuit_gives_numbers() -> None:
+    spec = site.SiteSpec.model_validate(
+        {
+            "nodeSelector": {},
+            "tariff": {"fixed": {"usdPerKilowattHour": "0.1"}},
+            "circuits": [
+                {"name": "c1", "limitWatts": 5000},
+                {"name": "c2", "limitWatts": 2, "continuousFraction": "1"},
+            ],
+        }
+    )
+
+    assert [(each.name, each.limit_watts, each.continuous_fraction) for each in spec.circuits] == [
+        ("c1", 5000, 0.8),
+        ("c2", 2, 1.0),
+    ]
+
+
 def test_a_time_zone_must_exist() -> None:
     good: dict[str, Any] = {"nodeSelector": {}, "tariff": {"fixed": {"usdPerKilowattHour": "0.1"}}}
 
@@ -107,6 +125,18 @@ def test_a_switching_budget(given: int | str) -> None:
 def test_no_switching_budget(given: object) -> None:
     with pytest.raises(pydantic.ValidationError):
         gpupool.Switching.model_validate({"maxConcurrent": given})
+
+
+@pytest.mark.parametrize("given", [0, 5, "0%", "9%", "100%"])
+def test_a_share(given: int | str) -> None:
+    found = gpupool.Share.model_validate({"kind": "AI", "floor": given})
+    assert (found.floor, found.most) == (given, None)
+
+
+@pytest.mark.parametrize("given", [-1, "101%", "5", "half", 0.5, True, "00%"])
+def test_no_share(given: object) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        gpupool.Share.model_validate({"kind": "AI", "most": given})
 
 
 def test_a_feed_gives_numbers() -> None:
@@ -176,6 +206,7 @@ def test_the_words_are_those_of_the_other_rooms() -> None:
     assert (base.GROUP, base.VERSION) == (names.GROUP, names.VERSION)
     assert words(aijob.WorkloadClass) == words(model.WorkloadClass)
     assert words(rig.Pin) == words(model.Pin)
+    assert set(words(gpupool.ShareKind)) < set(words(model.ModeKind))
     assert words(pricefeed.Quantity) == words(quotes.Quantity)
     assert sorted(words(pricefeed.FeedUnit)) == sorted(units.UNITS)
     assert sorted(words(coin.HashrateUnit)) == sorted(units.HASH_RATES)

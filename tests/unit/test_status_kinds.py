@@ -22,7 +22,7 @@ from switchyard.fleet import model
 from switchyard.handover import reasons
 from switchyard.handover import record as records
 from switchyard.market import feeds, quotes
-from switchyard.planning import request
+from switchyard.planning import draw, request
 from switchyard.status import coin, conditions, events, feed, job, pool, rig, site, writes
 from switchyard.valuation import values
 
@@ -394,6 +394,90 @@ def test_a_site_without_rigs_says_why() -> None:
     assert condition(status, "Ready") == ("False", "NoRigs")
 
 
+CIRCUITS = {
+    "c1": model.Circuit(name="c1", limit_watts=5000),
+    "c2": model.Circuit(name="c2", limit_watts=2000, continuous_fraction=1.0),
+}
+
+
+def circuit_status(loads: dict[str, draw.Load] | None, **over: Any) -> dict[str, Any]:
+    of = sample_farm.site(circuits=CIRCUITS, **over)
+    return known_to(site_api.SiteStatus, site.status(of, now=NOW, rigs=3, rigs_gone=0, usd_per_kwh=0.08, loads=loads))
+
+
+def test_a_site_shows_what_its_circuits_carry() -> None:
+    status = circuit_status({"c1": draw.Load(drawn=3999.6, feared=4100.0, rigs=5), "c2": draw.Load()})
+    assert status["circuits"] == [
+        {"name": "c1", "rigs": 5, "limitWatts": 5000, "budgetWatts": 4000, "drawnWatts": 4000},
+        {"name": "c2", "rigs": 0, "limitWatts": 2000, "budgetWatts": 2000, "drawnWatts": 0},
+    ]
+    assert condition(status, "CircuitsWithinLimit") == ("True", "WithinLimit")
+    assert condition(status, "Ready") == ("True", "Ready")
+
+
+def test_a_site_says_which_circuit_carries_too_much() -> None:
+    status = circuit_status({"c1": draw.Load(drawn=4100.0, rigs=5), "c2": draw.Load(drawn=2000.0, rigs=2)})
+    assert condition(status, "CircuitsWithinLimit") == ("False", "OverLimit")
+    assert "c1 (4.10 of 4.00 kW)" in message(status, "CircuitsWithinLimit")
+    assert "c2" not in message(status, "CircuitsWithinLimit")
+
+
+def test_a_site_says_nothing_of_watts_that_nobody_has_counted() -> None:
+    status = circuit_status(None)
+    assert condition(status, "CircuitsWithinLimit") == ("Unknown", "NotYetPlanned")
+    assert status["circuits"][0] == {"name": "c1", "limitWatts": 5000, "budgetWatts": 4000}
+    bare = site.status(sample_farm.site(), now=NOW, rigs=3, rigs_gone=0, usd_per_kwh=0.08)
+    assert condition(bare, "CircuitsWithinLimit") == ("True", "NoCircuits")
+    assert "circuits" not in bare
+
+
+def test_watts_that_tremble_are_not_written() -> None:
+    before = circuit_status({"c1": draw.Load(drawn=3000.0, rigs=5), "c2": draw.Load()})
+    near = circuit_status({"c1": draw.Load(drawn=3050.0, rigs=5), "c2": draw.Load(drawn=15.0)}, status=before)
+    far = circuit_status({"c1": draw.Load(drawn=3200.0, rigs=5), "c2": draw.Load()}, status=before)
+    assert writes.compare(before, near) is writes.Change.NOTHING
+    assert writes.compare(before, far) is writes.Change.FIGURES
+
+
+@pytest.mark.parametrize(
+    ("circuit", "expected", "words"),
+    [
+        ("", ("True", "NoCircuit"), "not limited"),
+        ("c1", ("True", "Known"), "circuit c1 of Site barn"),
+        ("c9", ("False", "CircuitMissing"), "Site barn has no circuit c9 (it has: c1, c2)"),
+    ],
+)
+def test_a_rig_knows_whether_its_circuit_exists(circuit: str, expected: tuple[str, str], words: str) -> None:
+    status = rig_status(sample_farm.rig("rig-0", circuit=circuit), circuits=CIRCUITS)
+    assert condition(status, "CircuitKnown") == expected
+    assert words in message(status, "CircuitKnown")
+
+
+def test_a_pool_shows_its_shares_in_rigs() -> None:
+    of = sample_farm.pool(
+        shares=(
+            model.Share(kind=model.ModeKind.MINING, floor="25%", most="50%"),
+            model.Share(kind=model.ModeKind.AI, floor=2),
+        )
+    )
+    held = {"r0": record(), "r1": switching(), "r2": record(mode=model.IDLE)}
+    status = pool.status(
+        of,
+        now=NOW,
+        rigs=[f"r{number}" for number in range(5)],
+        records=held,
+        valuation=None,
+        decisions={},
+        planned_at=NOW,
+        coins=["kas", "rvn"],
+        contested={},
+    )
+    assert known_to(gpupool_api.GPUPoolStatus, status)["shares"] == [
+        {"kind": "Mining", "floor": 2, "most": 2, "rigs": 1},
+        {"kind": "AI", "floor": 2, "rigs": 1},
+    ]
+
+
 # --- coins ----------------------------------------------------------------------------------------------------
 
 
@@ -409,6 +493,7 @@ def coin_status(of: model.Coin | None = None, **over: Any) -> dict[str, Any]:
         "feeds": ["kas-usd", "ercot"],
         "secrets": frozenset({"wallet"}),
         "miners_namespace": "switchyard-miners",
+        "measured": {},
     }
     return known_to(coin_api.CoinStatus, coin.status(of or sample_farm.coin("kas"), **{**given, **over}))
 
@@ -559,7 +644,7 @@ def pod(**over: Any) -> model.Pod:
 
 def admitted_job() -> model.Job:
     fresh = sample_farm.job()
-    return after(fresh, job.admitted(fresh, ADMISSION, NOW))
+    return after(fresh, job.admitted(fresh, ADMISSION, NOW, checkpoint_interval_seconds=1570.0))
 
 
 def test_a_job_from_refusal_to_success() -> None:
@@ -573,7 +658,7 @@ def test_a_job_from_refusal_to_success() -> None:
     assert one.status["reservePriceUsdPerGpuHour"] == "0.22"
     assert one.state is model.JobState.PENDING
 
-    one = after(one, job.admitted(one, ADMISSION, NOW + minutes(1)))
+    one = after(one, job.admitted(one, ADMISSION, NOW + minutes(1), checkpoint_interval_seconds=1570.0))
     assert one.state is model.JobState.ADMITTED
     assert one.status["placement"] == [{"rig": "rig-0", "replicas": 2}]
     assert (one.status["claim"], one.status["admittedAt"]) == (one.uid, "2026-07-01T12:01:00Z")
@@ -609,7 +694,7 @@ def test_a_preempted_job_keeps_its_rigs_until_its_pods_are_gone_and_then_waits_a
     # While it waits it may still be read why it was stopped.
     waiting = job.refused(one, request.JobRefusal(job=one.key, reason="NotEnoughRigs", message="1 short"), NOW)
     assert condition(waiting, "Preempted") == ("True", "Outbid")
-    one = after(one, job.admitted(one, ADMISSION, NOW + minutes(9)))
+    one = after(one, job.admitted(one, ADMISSION, NOW + minutes(9), checkpoint_interval_seconds=1570.0))
     assert one.state is model.JobState.ADMITTED
     assert (one.preemptions, one.attempts) == (1, 2)
     assert condition(dict(one.status), "Preempted") == ("False", "Admitted")
@@ -655,7 +740,7 @@ def test_what_is_told_twice_counts_once() -> None:
         job.running(one, [], NOW + minutes(1), started=True),
     ):
         assert again == one.status
-    one = after(one, job.admitted(one, ADMISSION, NOW))
+    one = after(one, job.admitted(one, ADMISSION, NOW, checkpoint_interval_seconds=1570.0))
     one = after(one, job.finished(one, [], NOW, succeeded=False, message="exit 1"))
     late = NOW + minutes(30)
     refusal = request.JobRefusal(job=one.key, reason="BidTooLow", message="short")
@@ -696,6 +781,20 @@ def test_a_refusal_that_trembles_is_written_once() -> None:
 
     assert writes.compare(refuse(0.25), refuse(0.2502)) is writes.Change.NOTHING
     assert writes.compare(refuse(0.25), refuse(0.27)) is writes.Change.FIGURES
+
+
+def test_measured_benchmarks_stand_in_the_coins_own_unit() -> None:
+    found = {sample_farm.GPU: model.Benchmark(hashrate=0.0325, watts=128)}
+    status = coin_status(measured=found)
+    assert status["benchmarks"] == [{"gpu": sample_farm.GPU, "hashrate": "32.5", "watts": 128}]
+    assert "benchmarks" not in coin_status()
+
+
+def test_an_admitted_job_is_told_how_often_to_save() -> None:
+    one = sample_farm.job()
+    for seconds, words in ((1570.2, "26m"), (7260.0, "2h1m"), (430.4, "7m10s"), (0.2, "1s")):
+        status = job.admitted(one, ADMISSION, NOW, checkpoint_interval_seconds=seconds)
+        assert status["checkpoint"] == {"recommendedInterval": words}
 
 
 # --- events ---------------------------------------------------------------------------------------------------

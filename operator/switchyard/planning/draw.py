@@ -25,10 +25,12 @@ class Load:
     Attributes:
         drawn: now: as measured lately, else what the rigs' modes draw.
         feared: at most, while hand-overs are under way and of some rigs nobody knows what they do.
+        rigs: on it.
     """
 
     drawn: float = 0.0
     feared: float = 0.0
+    rigs: int = 0
 
 
 class Meter:
@@ -132,10 +134,11 @@ class Meter:
 def loads(request: planning.PlanRequest) -> dict[str, Load]:
     """What every circuit carries now, for people."""
     meter = Meter(request)
-    drawn = dict.fromkeys(request.circuits, 0.0)
-    feared = dict.fromkeys(request.circuits, 0.0)
+    found = {key: [0.0, 0.0, 0.0] for key in request.circuits}
     for view in request.rigs:
-        if view.circuit in drawn:
-            drawn[view.circuit] += view.measured_watts or meter.now(view)
-            feared[view.circuit] += meter.feared(view)
-    return {key: Load(drawn=drawn[key], feared=feared[key]) for key in drawn}
+        if view.circuit in found:
+            sums = found[view.circuit]
+            sums[0] += view.measured_watts or meter.now(view)
+            sums[1] += meter.feared(view)
+            sums[2] += 1
+    return {key: Load(drawn=drawn, feared=feared, rigs=round(rigs)) for key, (drawn, feared, rigs) in found.items()}

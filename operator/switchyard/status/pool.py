@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from switchyard.fleet import model
 from switchyard.handover import record as records
-from switchyard.planning import request
+from switchyard.planning import budgets, request
 from switchyard.status import conditions, figures
 from switchyard.valuation import values
 
@@ -59,7 +59,7 @@ def status(
     plan = _plan(ours, planned_at=planned_at, now=now, stale_after=plan_stale_after, rigs=len(rigs))
     known = _coins(pool, coins)
     matched = _matched(pool, rigs, contested)
-    return {
+    built: dict[str, Any] = {
         "observedGeneration": pool.generation,
         "conditions": conditions.merge(
             pool.status,
@@ -72,6 +72,17 @@ def status(
         "netUsdPerHour": figures.usd(net_usd_per_hour(rigs, records=records, valuation=valuation)),
         "pending": sum(1 for decision in ours if decision.held_by),
     }
+    if pool.shares:
+        built["shares"] = [_share(budgets.share(pool, asked, len(rigs)), rigs, records) for asked in pool.shares]
+    return built
+
+
+def _share(share: request.Share, rigs: Collection[str], records: Mapping[str, records.Record]) -> dict[str, Any]:
+    there = sum(1 for name in rigs if name in records and records[name].mode.kind is share.kind)
+    built: dict[str, Any] = {"kind": str(share.kind), "floor": share.floor, "rigs": there}
+    if share.most is not None:
+        built["most"] = share.most
+    return built
 
 
 def net_usd_per_hour(

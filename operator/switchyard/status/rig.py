@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from switchyard.fleet import model
@@ -13,7 +13,7 @@ from switchyard.planning import request
 from switchyard.status import conditions, figures
 from switchyard.valuation import values
 
-KNOWN: Final = ("Ready", "NodePresent", "Eligible", "Switching", "Decided")
+KNOWN: Final = ("Ready", "NodePresent", "Eligible", "Switching", "Decided", "CircuitKnown")
 
 _TROUBLES: Final = reasons.WENT_BACK | {reasons.STUCK_TERMINATING, reasons.NOTICE_LATE, reasons.MINER_LOST}
 
@@ -31,6 +31,7 @@ def status(
     decision: request.Decision | None,
     unvalued: values.Refusal | None = None,
     contested: Sequence[str] = (),
+    circuits: Collection[str] = (),
 ) -> dict[str, Any]:
     """The operator's part of a Rig's status.
 
@@ -43,6 +44,7 @@ def status(
         decision: of the last plan; None between plans: then what the status says of the decision stays.
         unvalued: why it has no value and so no decision (no hardware known, say).
         contested: other pools that select it too.
+        circuits: names of its Site's circuits.
     """
     findings = [
         _ready(rig, node=node, pool=pool, record=record),
@@ -50,6 +52,7 @@ def status(
         *_switching(record),
         *_decided(decision, unvalued=unvalued, pool=pool, contested=contested),
         *_eligible(decision),
+        _circuit_known(rig, circuits),
     ]
     built: dict[str, Any] = {
         "observedGeneration": rig.generation,
@@ -155,6 +158,19 @@ def _eligible(decision: request.Decision | None) -> list[conditions.Finding]:
             conditions.false("Eligible", "FitsNoJob", f"No job that waits or runs fits: {figures.some(lacks, most=3)}.")
         ]
     return [conditions.unknown("Eligible", "NoJobs", "No job waits or runs that it could be measured against.")]
+
+
+def _circuit_known(rig: model.Rig, circuits: Collection[str]) -> conditions.Finding:
+    if not rig.circuit:
+        return conditions.true("CircuitKnown", "NoCircuit", "On no circuit: its watts are not limited.")
+    if rig.circuit in circuits:
+        return conditions.true("CircuitKnown", "Known", f"On circuit {rig.circuit} of Site {rig.site}.")
+    known = figures.some(sorted(circuits)) or "none"
+    return conditions.false(
+        "CircuitKnown",
+        "CircuitMissing",
+        f"Site {rig.site} has no circuit {rig.circuit} (it has: {known}): the rig's watts are not limited.",
+    )
 
 
 def _hardware(hardware: model.Hardware) -> dict[str, Any]:
