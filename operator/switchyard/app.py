@@ -24,7 +24,7 @@ from switchyard.fleet import store as stores
 from switchyard.handover import machine
 from switchyard.kube import client as kube
 from switchyard.kube import credentials, errors, executor, reflector
-from switchyard.loop import cycle
+from switchyard.loop import cycle, keeping
 from switchyard.market import feeds as feeding
 from switchyard.telemetry import logs, metrics, server
 
@@ -45,6 +45,7 @@ _SWEEP_SECONDS: Final = 300.0
 _LOGIN_LASTS: Final = datetime.timedelta(minutes=30)
 _WALLET_SECONDS: Final = 2.0
 _STUCK_SECONDS: Final = 300.0
+_LAST_WORDS_SECONDS: Final = 5.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,8 @@ class Options:
         handover_patience: factor on every deadline and wait of a hand-over (see `handover.settings`).
         writes_per_second: bound on what the API server is asked to change.
         prices: folder of price files; feeds may name files in it only. None: any path.
+        memory_name: of the ConfigMap that keeps what was learned through a restart.
+        memory_namespace: where it is; None for the Pod's own namespace, outside a cluster that of the miners.
     """
 
     kubeconfig: Path | None = None
@@ -77,6 +80,8 @@ class Options:
     handover_patience: float = 1.0
     writes_per_second: float = 400.0
     prices: Path | None = None
+    memory_name: str = "switchyard-memory"
+    memory_namespace: str | None = None
 
     def clock(self) -> clocks.Clock:
         """Real time, or the replay's."""
@@ -163,10 +168,21 @@ async def run(options: Options) -> None:
         )
         watches = {
             resource.plural: reflector.Reflector(
-                client=client, resource=resource, sink=inlet, on_trouble=_relists_into(metric)
+                client=client,
+                resource=resource,
+                sink=inlet,
+                on_trouble=_relists_into(metric),
+                on_life=metric.watch_event,
             )
             for resource in (RIGS, AIJOBS, NODES, PODS, JOBS)
         }
+        memory = keeping.Keeper(
+            ref=keeping.ref(name=options.memory_name, namespace=_memory_namespace(options)),
+            sections=farm.sections,
+            speed=options.replay_speed,
+            read=client.get,
+            executor=news,
+        )
         few_known, wallets_known = asyncio.Event(), asyncio.Event()
         checks = _Checks(farm=farm, watches=watches, few_known=few_known)
         port = await stack.enter_async_context(
@@ -187,7 +203,8 @@ async def run(options: Options) -> None:
             ),
             asyncio.create_task(metric.measure_loop_lag(), name="loop lag"),
             asyncio.create_task(farm.teller.run(), name="teller"),
-            asyncio.create_task(_turn(farm, watches, wallets_known), name="cycle"),
+            asyncio.create_task(_turn(farm, watches, wallets_known, memory), name="cycle"),
+            asyncio.create_task(memory.run(), name="memory"),
             asyncio.create_task(_kopf(inlet, access), name="kopf"),
         ]
         try:
@@ -202,6 +219,7 @@ async def run(options: Options) -> None:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
+            await _keep(memory)
 
 
 def _credentials(options: Options) -> credentials.Credentials:
@@ -212,9 +230,31 @@ def _credentials(options: Options) -> credentials.Credentials:
     return credentials.from_kubeconfig(path or str(Path.home() / ".kube" / "config"))
 
 
-async def _turn(farm: cycle.Cycle, watches: Mapping[str, reflector.Reflector], wallets_known: asyncio.Event) -> None:
+def _memory_namespace(options: Options) -> str:
+    """Where it was told, else where the Pod is, else with the miners, whose namespace there must be."""
+    own = credentials.SERVICE_ACCOUNT / "namespace"
+    if options.memory_namespace:
+        return options.memory_namespace
+    return own.read_text().strip() if own.is_file() else options.miners_namespace
+
+
+async def _keep(memory: keeping.Keeper) -> None:
+    """Once more at the end; a server that does not answer must not keep the operator from ending."""
+    try:
+        async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            await memory.keep()
+    except TimeoutError:
+        _LOG.warning("the memory could not be written in time: what was learned since its last writing is lost")
+
+
+async def _turn(
+    farm: cycle.Cycle,
+    watches: Mapping[str, reflector.Reflector],
+    wallets_known: asyncio.Event,
+    memory: keeping.Keeper,
+) -> None:
     """No plan before the farm is known whole: half a farm looks like one whose other half is free."""
-    await asyncio.gather(wallets_known.wait(), *(watch.synced.wait() for watch in watches.values()))
+    await asyncio.gather(memory.recall(), wallets_known.wait(), *(watch.synced.wait() for watch in watches.values()))
     await farm.run()
 
 

@@ -90,6 +90,7 @@ class Agents:
         clock: clocks.Clock,
         rigs_there: Iterable[machines.Machine],
         settings: rigs.Settings,
+        rate: rigs.Rate | None = None,
     ) -> None:
         self.owners = watcher.Watcher()
         self.departures = Departures()
@@ -98,6 +99,7 @@ class Agents:
         self._clock = clock
         self._machines = tuple(rigs_there)
         self._settings = settings
+        self._rate = rate
         self._rigs: rigs.Rigs | None = None
         self._up = threading.Event()
         self._playing: concurrent.futures.Future[None] | None = None
@@ -131,7 +133,9 @@ class Agents:
 
     async def _play(self) -> None:
         async with kube.Client(credentials=credentials.from_kubeconfig(str(self._kubeconfig))) as client:
-            self._rigs = rigs.Rigs(client=client, clock=self._clock, rigs=self._machines, settings=self._settings)
+            self._rigs = rigs.Rigs(
+                client=client, clock=self._clock, rigs=self._machines, rate=self._rate, settings=self._settings
+            )
             onlookers = [
                 reflector.Reflector(client=client, resource=rigs.PODS, sink=sink)
                 for sink in (self.owners, self.departures)

@@ -27,8 +27,11 @@ _PLURALS: Final = {
     "AIJob": (f"/apis/{names.API_VERSION}", "aijobs"),
     "Job": ("/apis/batch/v1", "jobs"),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
-    **{kind: ("/api/v1", f"{kind.lower()}s") for kind in ("Node", "Pod", "Secret", "Namespace", "Service")},
+    **{
+        kind: ("/api/v1", f"{kind.lower()}s") for kind in ("Node", "Pod", "Secret", "Namespace", "Service", "ConfigMap")
+    },
 }
+MEMORY: Final = "switchyard-memory"
 _LOOK_SECONDS: Final = 0.1
 _LONG_AGO: Final = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
 
@@ -116,6 +119,14 @@ class Yard:
         self.operator.__exit__(None, None, None)
         self.operator = None
 
+    def stop(self) -> None:
+        """Ask the operator to end, and wait until it has."""
+        assert self.operator is not None, "no operator runs"
+        ended = self.operator.signal(signal.SIGTERM, wait_seconds=20)
+        assert ended == 0, f"the operator ended with status {ended}:\n{self.operator.output()[-2000:]}"
+        self.operator.__exit__(None, None, None)
+        self.operator = None
+
     def log(self) -> str:
         """What the operator, in all its lives, has logged."""
         return (self.folder / "operator.log").read_text(errors="replace")
@@ -134,6 +145,7 @@ class Yard:
         objects: Iterable[Mapping[str, Any]] = (),
         absent: Iterable[str] = (),
         settings: rigs.Settings | None = None,
+        rate: rigs.Rate | None = None,
     ) -> None:
         """Apply the objects, start the agents, and once all prices are known create the Nodes.
 
@@ -149,6 +161,7 @@ class Yard:
             clock=self.clock,
             rigs_there=rigs_there,
             settings=settings,
+            rate=rate,
         )
         self._agents.__enter__()
         for feed in self.all("PriceFeed"):
@@ -344,6 +357,9 @@ class Yard:
                 f"Pods can be made in {namespace}",
                 functools.partial(self.api.get, f"/api/v1/namespaces/{namespace}/serviceaccounts/default"),
             )
+        # What another farm's operator has learned is of no use to this one's.
+        with contextlib.suppress(ApiError):
+            self.delete("ConfigMap", MEMORY, namespace=things.MINERS)
         wallet = {"name": "wallet", "namespace": things.MINERS}
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": wallet, "stringData": {"address": "NOBODY"}})
 

@@ -226,6 +226,25 @@ def test_a_pods_reason_is_the_first_that_says_something(status: dict[str, Any], 
     assert read(status=status).reason == reason
 
 
+def test_rates_of_an_agent_are_read_and_what_is_no_rate_is_passed_over() -> None:
+    said = {"profile": "mining.kas", "since": "2026-07-01T12:00:00Z", "gpuMemoryUsedMiB": 0}
+    rates = [
+        {"gpu": "A", "coin": "kas", "hashesPerSecond": "60500000", "watts": 120},
+        {"gpu": "B", "coin": "kas", "hashesPerSecond": "much", "watts": 120},
+    ]
+    found, _ = parse.rig_of(rig({**said, "benchmarks": rates}))
+    assert found.readback is not None
+    assert found.readback.benchmarks == (
+        model.Measured(gpu="A", coin="kas", hashes_per_second=60_500_000.0, watts=120),
+    )
+
+
+def test_the_advice_on_checkpoints_is_read_from_the_status() -> None:
+    advised = parse.job_of(aijob(checkpoint={"recommendedInterval": "26m"}))
+    assert advised.checkpoint_interval_seconds == 1560.0
+    assert parse.job_of(aijob()).checkpoint_interval_seconds is None
+
+
 def test_a_failed_kube_job_says_why() -> None:
     failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}
     body = {"metadata": {"name": "j", "namespace": "n"}, "spec": {"suspend": True}, "status": {"conditions": [failed]}}

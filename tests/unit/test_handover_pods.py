@@ -161,6 +161,14 @@ def test_what_the_customer_wrote_stays_but_for_what_is_ours() -> None:
         assert env["SWITCHYARD_JOB_ID"] == "0a1b2c3d-job"
         assert env["SWITCHYARD_ATTEMPT"] == "3"
         assert env["SWITCHYARD_GRACE_SECONDS"] == "120"
+        assert "SWITCHYARD_CHECKPOINT_INTERVAL" not in env
+
+
+def test_work_is_told_how_often_to_save_in_seconds() -> None:
+    found = gang(template=template({"containers": [{"name": "main"}]}), checkpoint_interval_seconds=1560.0)
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    told = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert told["SWITCHYARD_CHECKPOINT_INTERVAL"] == "1560"
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,36 @@ def test_another_job_of_the_same_name_starts_from_nothing(farm: rigs.Rigs, clock
     see_worker(farm, "b", replicas=1, claim="another")
     patches(farm)
     assert not farm.gangs["ns/train"].finished
+
+
+def test_an_agent_says_what_its_miner_counts_and_only_while_it_counts(clock: Clock) -> None:
+    def rate(rig: machines.Machine, coin: str, seconds: float) -> list[dict[str, Any]]:
+        hashing = seconds >= 30
+        return [{"gpu": rig.cards[0].model, "coin": coin, "hashesPerSecond": "1000", "watts": 99}] if hashing else []
+
+    found = rigs.Rigs(
+        client=client.Client(credentials=credentials.from_kubeconfig("/nowhere")),
+        clock=clock,
+        rigs=[machine("rig-1")],
+        rate=rate,
+        settings=rigs.Settings(apply_seconds=0.0),
+    )
+    see_node(found, "rig-1", "mining.kas")
+    limits = {names.GPU_RESOURCE: "2"}
+    pod = {
+        "metadata": {
+            "name": "miner",
+            "namespace": "miners",
+            "uid": "u",
+            "labels": {names.LABEL_ROLE: names.ROLE_MINER, names.LABEL_COIN: "kas"},
+        },
+        "spec": {"nodeName": "rig-1", "containers": [{"name": "m", "image": "i", "resources": {"limits": limits}}]},
+        "status": {"phase": "Running"},
+    }
+    found.apply("pods", pod)
+    assert "benchmarks" not in said(found)["rig-1"]
+    clock.forward(31)
+    counted = {"gpu": "NVIDIA-GeForce-RTX-3080", "coin": "kas", "hashesPerSecond": "1000", "watts": 99}
+    assert said(found)["rig-1"]["benchmarks"] == [counted]
+    found.remove("pods", "miners", "miner")
+    assert "benchmarks" not in said(found)["rig-1"]

@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kubeconfig", type=Path, help="default: KUBECONFIG, the Pod's own account, ~/.kube/config")
     parser.add_argument("--miners-namespace", default="switchyard-miners", help="of miner Pods and wallet Secrets")
     parser.add_argument(
+        "--memory-name", default="switchyard-memory", help="of the ConfigMap that keeps what was learned"
+    )
+    parser.add_argument(
+        "--memory-namespace", help="of that ConfigMap; default: the Pod's own, outside a cluster that of the miners"
+    )
+    parser.add_argument(
         "--plan-interval", type=_seconds, default=60.0, metavar="DURATION", help="farm time between plans (60s)"
     )
     parser.add_argument(
@@ -65,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         replay_speed=arguments.replay_speed,
         handover_patience=arguments.handover_patience,
         prices=arguments.prices,
+        memory_name=arguments.memory_name,
+        memory_namespace=arguments.memory_namespace,
     )
     asyncio.run(app.run(options))
     return 0

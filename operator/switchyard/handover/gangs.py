@@ -46,10 +46,11 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GangAdvance:
-    """What a look at a gang came to."""
+    """What a look at a gang came to. `failed_pods` are those that its Job counts as failed so far."""
 
     commands: tuple[cmd.Command, ...]
     verdict: Verdict
+    failed_pods: int = 0
 
 
 def advance(
@@ -62,6 +63,19 @@ def advance(
 ) -> GangAdvance:
     """One look at a gang. `records` are those of the placement's rigs, by rig; None or absent: no record to be read."""
     kube_job = farm.kube_jobs.get(f"{job.namespace}/{pods.job_name(job)}")
+    found = _look(farm, job, kube_job=kube_job, records=records, now=now, settings=settings)
+    return dataclasses.replace(found, failed_pods=kube_job.failed if kube_job is not None else 0)
+
+
+def _look(
+    farm: model.Farm,
+    job: model.Job,
+    *,
+    kube_job: model.KubeJob | None,
+    records: Mapping[str, rec.Record | None],
+    now: datetime.datetime,
+    settings: config.Settings,
+) -> GangAdvance:
     if kube_job is not None and kube_job.complete:
         return _said(VerdictKind.SUCCEEDED, "Completed", kube_job.message)
     if kube_job is not None and kube_job.broken:

@@ -201,6 +201,8 @@ def _inject(container: dict[str, Any], job: model.Job) -> None:
         "SWITCHYARD_ATTEMPT": str(job.attempts),
         "SWITCHYARD_GRACE_SECONDS": str(grace_seconds(job)),
     }
+    if job.checkpoint_interval_seconds is not None:
+        ours["SWITCHYARD_CHECKPOINT_INTERVAL"] = str(round(job.checkpoint_interval_seconds))
     theirs = [
         entry for entry in _items(container, "env") if not (isinstance(entry, dict) and entry.get("name") in ours)
     ]

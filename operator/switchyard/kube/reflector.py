@@ -55,6 +55,7 @@ class Reflector:
         inactivity_seconds: float = 130.0,
         backoff_seconds: tuple[float, float] = (0.25, 30.0),
         on_trouble: Callable[[str, str], None] | None = None,
+        on_life: Callable[[str], None] | None = None,
     ) -> None:
         """Describe what to reflect.
 
@@ -71,6 +72,7 @@ class Reflector:
             inactivity_seconds: silence after which a watch is taken for dead; bookmarks come every minute or so.
             backoff_seconds: first and longest wait after failures in a row; the true wait is a random part of it.
             on_trouble: called with the plural and what happened (`expired`, `refused`, `unreachable`), for metrics.
+            on_life: called with the plural at each sign of life, as `last_event_at` is set.
         """
         self.synced = asyncio.Event()
         self.last_event_at = 0.0
@@ -84,6 +86,7 @@ class Reflector:
         self._inactivity_seconds = inactivity_seconds
         self._backoff_seconds = backoff_seconds
         self._on_trouble = on_trouble
+        self._on_life = on_life
         # Where to go on; None asks for a list.
         self._version: str | None = None
         self._progress = False
@@ -139,13 +142,12 @@ class Reflector:
                     metadata = body["metadata"]
                     present.add((metadata.get("namespace"), metadata["name"]))
                     self._apply(body)
-                self.last_event_at = asyncio.get_running_loop().time()
+                self._lives()
         self._sink.sweep(plural, present, resource_version=_integer(version))
         self.synced.set()
         return version
 
     async def _watch(self, version: str) -> None:
-        clock = asyncio.get_running_loop().time
         plural = self._resource.plural
         events = self._client.watch(
             self._resource,
@@ -167,7 +169,12 @@ class Reflector:
                     self._apply(event.body)
                 self._version = version
                 self._progress = True
-                self.last_event_at = clock()
+                self._lives()
+
+    def _lives(self) -> None:
+        self.last_event_at = asyncio.get_running_loop().time()
+        if self._on_life is not None:
+            self._on_life(self._resource.plural)
 
     def _apply(self, body: dict[str, Any]) -> None:
         try:

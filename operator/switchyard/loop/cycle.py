@@ -3,7 +3,8 @@
 A turn reads a snapshot, moves on whatever hand-over the snapshot allows, plans if a plan is due, and carries out what
 came of it. Nothing is remembered that matters: what a turn knows it read from the cluster, so a turn that was cut
 short anywhere is simply taken again. What this object does keep (the moves of the last plan that found no free moment
-yet, the policy's memory) is a help: lost, it is planned anew.
+yet, the policy's memory, what was learned) is a help: lost, it is planned and learned anew. `sections` of it are kept
+through a restart (see `keeping`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import dataclasses
 import datetime
 import logging
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from switchyard import clock as clocks
@@ -23,7 +25,7 @@ from switchyard.fleet import store as stores
 from switchyard.handover import gangs, machine
 from switchyard.handover import record as rec
 from switchyard.loop import changes as changing
-from switchyard.loop import hands, holding, reports, steering, telling
+from switchyard.loop import hands, holding, keeping, learning, reports, steering, telling
 from switchyard.market import feeds as feeding
 from switchyard.planning import compose, policy
 from switchyard.planning import request as planning
@@ -73,6 +75,8 @@ class Cycle:
     Attributes:
         changes: what the next turn will look at; the store and the feeds ring its bell.
         teller: writes what people are told; runs as a task of its own.
+        learner: what the farm has learned of switches, rates and stops.
+        sections: who remembers what, for the memory that survives a restart.
         turned_at: machine's monotonic seconds of the last turn that went through.
         planned_at: farm time of the last plan; None before the first.
         failures: turns that failed in a row.
@@ -99,10 +103,14 @@ class Cycle:
         self._metrics = metrics
         self._settings = settings
         self._records = holding.Records()
+        self.learner = learning.Learner()
+        # The policy's memory has its place beside it: "planning".
+        self.sections: Mapping[str, keeping.Section] = {"switching": self.learner}
         self._reports = reports.Reports(
             feeds=feeds,
             metrics=metrics,
             records=self._records,
+            learner=self.learner,
             miners_namespace=settings.handover.miner_namespace,
             figures_every=datetime.timedelta(seconds=settings.figures_seconds),
         )
@@ -231,6 +239,7 @@ class Cycle:
         for name in sorted(rigs):
             rig = farm.rigs[name]
             record = self._records.of(farm, rig)
+            self.learner.look(farm, rig, record, now)
             step = self._steering.step(farm, rig, record, wanted.get(name), now)
             self._moving.discard(name)
             self._wakes.pop(name, None)
@@ -251,6 +260,7 @@ class Cycle:
             move = moves.get(ref) if isinstance(result.command, cmd.Patch) else None
             if move is not None and result.outcome is cmd.Outcome.DONE:
                 # People are told of a move once its Node says so, not before.
+                self.learner.switched(farm, move.rig, move.before, move.after)
                 self.teller.say(self._reports.switch(farm, move.rig, before=move.before, after=move.after, now=now))
                 moved.add(move.rig.name)
         self.teller.note(moved)
@@ -273,6 +283,7 @@ class Cycle:
                 if placement.rig in farm.rigs
             }
             advance = gangs.advance(farm, job, records=held, now=now, settings=self._settings.handover)
+            self.learner.gang(farm, job, advance, now)
             commands += advance.commands
             asking |= {command.ref: key for command in advance.commands if isinstance(command, cmd.Create)}
             commands += self._reports.gang(farm, job, advance, now=now)
@@ -301,8 +312,9 @@ class Cycle:
         started = time.perf_counter()
         farm = self._store.snapshot()
         market = self._feeds.market(now)
-        valuation = worth.value(farm, market, now)
-        costs = switching_cost.costs(farm, valuation)
+        learned = self.learner.learned
+        valuation = worth.value(learned.yields.farm(farm), market, now)
+        costs = switching_cost.costs(farm, valuation, learned)
         memory = compose.recall(farm) if self._memory is None else self._memory
         request = compose.request(farm, valuation, costs, memory, now)
         # Off the loop: a plan of a thousand rigs takes a good part of a second, and probes want their answer.
@@ -310,7 +322,7 @@ class Cycle:
         self._memory, self._replan = reply.memory, False
         self.planned_at, self._planned_real = now, time.monotonic()
         self._prices = {name: quote.value for name, quote in market.quotes.items()}
-        self._reports.planned(market=market, valuation=valuation, reply=reply, now=now)
+        self._reports.planned(market=market, valuation=valuation, request=request, reply=reply, now=now)
         self._steering.planned(farm, reply)
         self._metrics.planned(seconds=time.perf_counter() - started)
         await self._hands.do(self._reports.jobs(farm, reply, now=now))

@@ -13,9 +13,10 @@ from switchyard.fleet import model
 from switchyard.handover import gangs, reasons
 from switchyard.handover import pods as manifests
 from switchyard.handover import record as rec
-from switchyard.loop import holding
+from switchyard.loop import holding, learning
 from switchyard.market import feeds as feeding
 from switchyard.market import quotes
+from switchyard.planning import compose, draw
 from switchyard.planning import request as planning
 from switchyard.status import coin as coin_status
 from switchyard.status import conditions, events, writes
@@ -25,7 +26,7 @@ from switchyard.status import pool as pool_status
 from switchyard.status import rig as rig_status
 from switchyard.status import site as site_status
 from switchyard.telemetry import metrics as metering
-from switchyard.valuation import values
+from switchyard.valuation import checkpoints, values
 
 _KINDS: Final = {
     "sites": "Site",
@@ -53,15 +54,18 @@ class Reports:
         feeds: feeding.Feeds,
         metrics: metering.Metrics,
         records: holding.Records,
+        learner: learning.Learner,
         miners_namespace: str,
         figures_every: datetime.timedelta,
     ) -> None:
         self._feeds = feeds
         self._metrics = metrics
         self._records = records
+        self._learner = learner
         self._miners_namespace = miners_namespace
         self._figures_every = figures_every
         self._reply: planning.PlanReply | None = None
+        self._loads: Mapping[str, draw.Load] | None = None
         self._valuation: values.Valuation | None = None
         self._market = quotes.Market(at=datetime.datetime.min.replace(tzinfo=datetime.UTC), quotes={})
         self._planned_at: datetime.datetime | None = None
@@ -71,11 +75,13 @@ class Reports:
         *,
         market: quotes.Market,
         valuation: values.Valuation,
+        request: planning.PlanRequest,
         reply: planning.PlanReply,
         now: datetime.datetime,
     ) -> None:
         """A plan was made: from now on statuses speak of this one."""
         self._market, self._valuation, self._reply, self._planned_at = market, valuation, reply, now
+        self._loads = draw.loads(request)
 
     # --- jobs --------------------------------------------------------------------------------------------------
 
@@ -84,7 +90,9 @@ class Reports:
         commands: list[cmd.Command] = []
         for admission in reply.admissions:
             job = farm.jobs[admission.job]
-            commands += self._job(job, job_status.admitted(job, admission, now), now=now, decides=True)
+            interval = checkpoints.interval_seconds(self._learner.learned, str(job.workload_class))
+            status = job_status.admitted(job, admission, now, checkpoint_interval_seconds=interval)
+            commands += self._job(job, status, now=now, decides=True)
             commands.append(events.admitted(job, admission))
             self._metrics.admissions.inc()
         for preemption in reply.preemptions:
@@ -206,6 +214,7 @@ class Reports:
         unvalued = self._valuation.unvalued if self._valuation is not None else {}
         for name in which:
             rig = farm.rigs[name]
+            site = farm.sites.get(rig.site)
             status = rig_status.status(
                 rig,
                 now=now,
@@ -215,6 +224,7 @@ class Reports:
                 decision=decisions.get(name),
                 unvalued=unvalued.get(name),
                 contested=farm.contested.get(name, ()),
+                circuits=site.circuits if site is not None else (),
             )
             commands += self._write("rigs", rig, status, now=now, every=self._figures_every)
         return commands
@@ -253,6 +263,7 @@ class Reports:
                 feeds=farm.feeds.keys(),
                 secrets=farm.secrets,
                 miners_namespace=self._miners_namespace,
+                measured=self._learner.measured(coin),
                 problem=problems.get(("coins", coin.name), ""),
             )
             commands += self._write("coins", coin, status, now=now)
@@ -282,6 +293,7 @@ class Reports:
                 rigs_gone=gone[site.name],
                 usd_per_kwh=rates.get(site.name),
                 quote=quote,
+                loads=None if self._loads is None else self._carried(site),
                 problem=problems.get(("sites", site.name), ""),
             )
             commands += self._write("sites", site, status, now=now)
@@ -290,6 +302,11 @@ class Reports:
             self._metrics.electricity_usd_per_kilowatt_hour, {(name,): rate for name, rate in rates.items()}
         )
         return commands
+
+    def _carried(self, site: model.Site) -> dict[str, draw.Load]:
+        """What a Site's circuits carry, by name. One that came after the last plan has no figures yet."""
+        loads = {name: (self._loads or {}).get(compose.circuit_key(site.name, name)) for name in site.circuits}
+        return {name: load for name, load in loads.items() if load is not None}
 
     def _rates(self) -> dict[str, float]:
         """$ per kWh by site, as far as it has rigs that were valued."""

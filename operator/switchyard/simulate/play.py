@@ -72,6 +72,7 @@ class Play:
             clock=clock,
             rigs=truth.rigs.values(),
             draw=lambda rig, pods, profile: truth.draw(rig, pods, profile=profile),
+            rate=truth.benchmarks,
         )
         self.watcher = watcher.Watcher()
         self.account = account.Account(

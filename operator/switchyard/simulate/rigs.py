@@ -19,7 +19,7 @@ from switchyard import clock as clocks
 from switchyard.cluster import commands, names
 from switchyard.kube import client as kube
 from switchyard.kube import executor, reflector
-from switchyard.simulate import machines, sight, work
+from switchyard.simulate import machines, saying, sight, work
 
 NODES: Final = kube.Resource(api_version="v1", plural="nodes", kind="Node", namespaced=False)
 PODS: Final = kube.Resource(api_version="v1", plural="pods", kind="Pod", namespaced=True)
@@ -85,9 +85,12 @@ class _Rig:
     said: Mapping[str, Any] | None = None
     said_at: float = -1e9
     marks: tuple[str, str] = ("", "")
+    miner: str = ""
+    mining_since: datetime.datetime | None = None
 
 
 Draw = Callable[[machines.Machine, Iterable[sight.Pod], str], float]
+Rate = Callable[[machines.Machine, str, float], Iterable[Mapping[str, Any]]]
 
 
 class Rigs:
@@ -98,6 +101,7 @@ class Rigs:
         clock: farm time.
         rigs: what they are made of.
         draw: watts of a rig with these Pods on it and this profile in force.
+        rate: what its agent reads from a miner of a coin that has run for so many seconds: `agent.benchmarks`.
         settings: how fast they are.
     """
 
@@ -108,6 +112,7 @@ class Rigs:
         clock: clocks.Clock,
         rigs: Iterable[machines.Machine],
         draw: Draw | None = None,
+        rate: Rate | None = None,
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings()
@@ -115,6 +120,7 @@ class Rigs:
         self.failures: list[commands.Result] = []
         self._clock = clock
         self._draw = draw or (lambda machine, pods, profile: float(machine.host_watts))
+        self._rate = rate or (lambda machine, coin, seconds: ())
         now = clock.now()
         self._rigs = {rig.name: _Rig(machine=rig, gpus=rig.gpus(), faults=Faults(), since=now) for rig in rigs}
         self._pods: dict[tuple[str, str], sight.Pod] = {}
@@ -244,19 +250,30 @@ class Rigs:
                 # It is on its way: there is nothing to say before it is in force.
                 self._wake_at(rig.apply_at)
                 continue
-            said = {
+            said: dict[str, Any] = {
                 "profile": rig.profile,
-                "since": _text(rig.since),
+                "since": saying.text(rig.since),
                 "gpuMemoryUsedMiB": self._memory(rig, pods, real),
                 "watts": round(self._draw(rig.machine, pods, rig.profile)),
                 "gpus": rig.gpus,
             }
+            if benchmarks := self._benchmarks(rig, pods, now):
+                said["benchmarks"] = benchmarks
             due = rig.stale or said != rig.said or real - rig.said_at >= self.settings.report_every_seconds
             # A Rig that was not there a moment ago is not asked for ten times a second.
             if due and (rig.said is not None or real - rig.said_at >= 0.5):
                 rig.said, rig.said_at, rig.stale = said, real, False
-                todo.append(_report(rig.machine.name, {**said, "observedAt": _text(now)}))
+                todo.append(saying.report(rig.machine.name, {**said, "observedAt": saying.text(now)}))
         return todo
+
+    def _benchmarks(self, rig: _Rig, pods: list[sight.Pod], now: datetime.datetime) -> list[Mapping[str, Any]]:
+        miner = next((pod for pod in pods if pod.coin and pod.running and not pod.deleting), None)
+        if miner is None:
+            rig.miner, rig.mining_since = "", None
+            return []
+        if rig.miner != miner.uid or rig.mining_since is None:
+            rig.miner, rig.mining_since = miner.uid, now
+        return list(self._rate(rig.machine, miner.coin, (now - rig.mining_since).total_seconds()))
 
     def _wake_at(self, moment: float) -> None:
         asyncio.get_running_loop().call_later(max(0.0, moment - time.monotonic()), self._wake.set)
@@ -269,7 +286,7 @@ class Rigs:
     def _stick(self, rig: _Rig, pods: list[sight.Pod]) -> list[commands.Command]:
         wanted = "true" if rig.faults.stuck_pods else None
         return [
-            _patch_pod(pod, {"metadata": {"labels": {STUCK: wanted}}})
+            saying.patch_pod(pod, {"metadata": {"labels": {STUCK: wanted}}})
             for pod in pods
             if pod.labels.get(STUCK) != wanted
         ]
@@ -335,10 +352,10 @@ class Rigs:
             self._mirrored[pod.key] = (pod.uid, gang.saved_at)
             moment = datetime.datetime.fromtimestamp(gang.saved_at, tz=datetime.UTC)
             annotations = {
-                names.ANNOTATION_CHECKPOINT: _text(moment),
+                names.ANNOTATION_CHECKPOINT: saying.text(moment),
                 names.ANNOTATION_PROGRESS: f"{gang.progress:.2f}",
             }
-            todo.append(_patch_pod(pod, {"metadata": {"annotations": annotations}}))
+            todo.append(saying.patch_pod(pod, {"metadata": {"annotations": annotations}}))
         return todo
 
     def _finish(self, pods: list[sight.Pod]) -> list[commands.Command]:
@@ -347,55 +364,6 @@ class Rigs:
             if pod.uid in self._ended or not pod.running:
                 continue
             self._ended.add(pod.uid)
-            todo.append(_patch_pod(pod, {"metadata": {"annotations": {names.ANNOTATION_PROGRESS: "1"}}}))
-            todo.append(_patch_pod(pod, {"status": _succeeded(pod)}, subresource="status"))
+            todo.append(saying.patch_pod(pod, {"metadata": {"annotations": {names.ANNOTATION_PROGRESS: "1"}}}))
+            todo.append(saying.patch_pod(pod, {"status": saying.succeeded(pod)}, subresource="status"))
         return todo
-
-
-def _text(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
-
-
-def _report(rig: str, agent: Mapping[str, Any]) -> commands.Patch:
-    return commands.Patch(
-        ref=commands.Ref(api_version=names.API_VERSION, kind="Rig", plural="rigs", name=rig),
-        body={"status": {"agent": agent}},
-        type=commands.PatchType.APPLY,
-        subresource="status",
-        field_manager=names.MANAGER_AGENT,
-    )
-
-
-def _patch_pod(pod: sight.Pod, body: Mapping[str, Any], *, subresource: str = "") -> commands.Patch:
-    return commands.Patch(
-        ref=PODS.ref(pod.name, pod.namespace),
-        body=body,
-        subresource=subresource,
-        uid=pod.uid,
-        field_manager=names.MANAGER_AGENT,
-    )
-
-
-def _succeeded(pod: sight.Pod) -> dict[str, Any]:
-    """The status of a Pod whose program has ended well, as a kubelet writes it."""
-    ended = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    end = {"exitCode": 0, "reason": "Completed", "startedAt": ended, "finishedAt": ended}
-    return {
-        "phase": "Succeeded",
-        "conditions": [
-            {"type": kind, "status": "False", "reason": "PodCompleted", "lastTransitionTime": ended}
-            for kind in ("ContainersReady", "Ready")
-        ],
-        "containerStatuses": [
-            {
-                "name": name,
-                "image": image,
-                "imageID": "",
-                "ready": False,
-                "started": False,
-                "restartCount": 0,
-                "state": {"terminated": end},
-            }
-            for name, image in pod.containers
-        ],
-    }

@@ -109,6 +109,22 @@ class World:
             return self.mining_watts(rig, mined)
         return float(self.off_watts) if profile == "off" else self.idle_watts(rig)
 
+    def benchmarks(self, rig: machines.Machine, coin: str, seconds: float) -> list[dict[str, Any]]:
+        """What a miner of a coin counts per model of card, once it has run for so many seconds."""
+        mined = self.coins.get(coin)
+        if mined is None or seconds < mined.startup_seconds:
+            return []
+        mining = {card.model for card in rig.cards if card.memory_mib >= mined.minimum_mib}
+        return [
+            {
+                "gpu": card,
+                "coin": coin,
+                "hashesPerSecond": text.format_decimal(mined.hashrate[card]),
+                "watts": mined.watts[card],
+            }
+            for card in sorted(mining & mined.hashrate.keys())
+        ]
+
     def idle_watts(self, rig: machines.Machine) -> float:
         """Watts of the rig at rest."""
         return self.working_watts(rig, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from switchyard.fleet import model
@@ -21,6 +21,7 @@ def status(
     feeds: Collection[str],
     secrets: Collection[str],
     miners_namespace: str,
+    measured: Mapping[str, model.Benchmark],
     problem: str = "",
 ) -> dict[str, Any]:
     """A Coin's whole status.
@@ -32,6 +33,7 @@ def status(
         feeds: names of the PriceFeeds that exist.
         secrets: names of the Secrets seen in the miners' namespace.
         miners_namespace: where the wallet's Secret must be.
+        measured: by model of GPU, what the rigs have measured.
         problem: why the spec could not be read, "" where it could.
     """
     value = _usd_per_unit_hour(coin, quote)
@@ -50,7 +52,16 @@ def status(
     }
     if value is not None:
         built["usdPerUnitHour"] = figures.rate(value)
+    if measured:
+        built["benchmarks"] = [
+            {"gpu": gpu, "hashrate": figures.rate(_in_unit(coin, found.hashrate)), "watts": found.watts}
+            for gpu, found in sorted(measured.items())
+        ]
     return built
+
+
+def _in_unit(coin: model.Coin, hashrate: float) -> float:
+    return hashrate if coin.unit == "Sol/s" else units.convert_hash_rate(hashrate, given="GH/s", wanted=coin.unit)
 
 
 def _usd_per_unit_hour(coin: model.Coin, quote: quotes.Quote | None) -> float | None:

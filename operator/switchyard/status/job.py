@@ -12,6 +12,7 @@ import datetime
 from collections.abc import Iterable
 from typing import Any, Final
 
+from switchyard.api import text
 from switchyard.fleet import model
 from switchyard.planning import request
 from switchyard.status import conditions, figures
@@ -21,7 +22,9 @@ KNOWN: Final = ("Quoted", "Admitted", "Running", "Preempted", "Finished")
 _WAITING: Final = "Waiting"
 
 
-def admitted(job: model.Job, admission: request.Admission, now: datetime.datetime) -> dict[str, Any]:
+def admitted(
+    job: model.Job, admission: request.Admission, now: datetime.datetime, *, checkpoint_interval_seconds: float
+) -> dict[str, Any]:
     """The job has its rigs. To be written with the job's resourceVersion as precondition."""
     reserve = admission.reserve_usd_per_gpu_hour
     return _status(
@@ -40,6 +43,7 @@ def admitted(job: model.Job, admission: request.Admission, now: datetime.datetim
         claim=job.uid,
         attempts=job.attempts + 1,
         admittedAt=conditions.moment(now),
+        checkpoint={"recommendedInterval": _interval(checkpoint_interval_seconds)},
     )
 
 
@@ -214,6 +218,11 @@ def _quoted(job: model.Job, reserve: float) -> conditions.Finding:
 
 def _not_finished() -> conditions.Finding:
     return conditions.false("Finished", "NotFinished", "Its work is not done.")
+
+
+def _interval(seconds: float) -> str:
+    """To the minute where it is many: nothing about it is known to the second."""
+    return text.format_duration(max(1.0, seconds if seconds < 600 else 60 * round(seconds / 60)))
 
 
 def _never_preempted(job: model.Job) -> list[conditions.Finding]:

@@ -52,6 +52,7 @@ _STEPS: Final[Mapping[str, tuple[float, float]]] = {
     "reservePriceUsdPerGpuHour": (0.02, 0.001),
     "usdPerKilowattHour": (0.005, 0.0001),
     "usdPerUnitHour": (0.01, 0.0),
+    "hashrate": (0.005, 0.0),
     "value": (0.005, 0.0),
     "trust": (0.0, 0.1),
     "progress": (0.0, 0.01),
