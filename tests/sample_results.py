@@ -1,4 +1,4 @@
-"""A small farm's market made up from a seed, played by a few rules of thumb: results that look like those of a back-test.
+"""A small farm's market, made up and played by a few rules of thumb: results that look like those of a back-test.
 
 The money is added up from the lanes themselves, so that what a report says can be checked against them.
 """
@@ -75,7 +75,7 @@ def _walk(rng: np.random.Generator, steps: int, size: float, kept: float) -> Flo
 
 
 def _plain(market: World, *, patience: float, static: int | None = None) -> tuple[Floats, Floats, int]:
-    """GPUs by mode, $ of each step, and moves: a rule that leaves a mode when regret has come to `patience` x its cost."""
+    """GPUs by mode, $ of each step, and moves; a mode is left when regret has come to `patience` x the cost."""
     steps = len(market.wanted)
     counts = np.zeros((steps, len(MODES)))
     usd = np.empty(steps)
@@ -121,10 +121,10 @@ def results(
     chosen = policies or {
         "switchyard": 1.0,
         "wfa": 1.6,
-        "threshold 10 % 1 h": 4.0,
+        "threshold:10:1h": 4.0,
         "greedy": 0.0,
-        "static zec": "mining zec",
-        "static AI": "AI",
+        "static:zec": "mining zec",
+        "static:ai": "AI",
     }
     played = {
         name: _plain(
@@ -134,12 +134,10 @@ def results(
         )
         for name, value in chosen.items()
     }
-    best = np.sort(np.delete(market.reward, AI, axis=1).max(axis=1))
     ai = np.where(market.reward[:, AI] > market.reward[:, 1:].max(axis=1), np.minimum(market.wanted, GPUS), 0)
     counts = np.zeros((steps, len(MODES)))
     counts[:, AI] = ai
     counts[np.arange(steps), 1 + market.reward[:, 1:].argmax(axis=1)] = GPUS - ai
-    del best
     played["clairvoyant"] = counts, (counts * market.reward).sum(axis=1) * 0.992, int(0.6 * GPUS * days)
     profits = {name: float(usd[warmup:].sum()) for name, (_, usd, _) in played.items()}
     static = max((profits[name] for name in profits if name.startswith("static")), default=0.0)
@@ -205,7 +203,9 @@ def _dearest(counts: Floats, *, warmup: int, why: str) -> tuple[result.Decision,
     )
 
 
-def grid(*, scenarios: Sequence[str], scales: Sequence[float], seeds: Sequence[int] = (0,), days: int = 10) -> list[result.Result]:
+def grid(
+    *, scenarios: Sequence[str], scales: Sequence[float], seeds: Sequence[int] = (0,), days: int = 10
+) -> list[result.Result]:
     """Several plays, without lanes."""
     return [
         each

@@ -5,10 +5,14 @@ from __future__ import annotations
 import html
 import itertools
 from collections.abc import Sequence
+from typing import Final
 
 import switchyard
 from switchyard.backtest import result, script
-from switchyard.backtest.report import pictures, roster, style, tables, words
+from switchyard.backtest.report import pictures, profits, roster, style, tables, words
+
+_MOST_OPEN: Final = 6
+"""Plays shown at full length; of more, each is folded up."""
 
 
 def render(results: Sequence[result.Result], *, command: str = "") -> str:
@@ -21,14 +25,14 @@ def render(results: Sequence[result.Result], *, command: str = "") -> str:
     names = list(dict.fromkeys(play.scenario for play in plays))
     title = f"Back-test: {', '.join(names) if len(names) <= 3 else f'{len(names)} scenarios'}"
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
+        f"<h1>{html.escape(title) if len(names) > 1 else 'Back-test'}</h1>",
         '<p class="quiet">Prices and demand of the past, played again: every policy saw the present, what was '
         "published by then, and nothing of what came after. The clairvoyant alone knew it all.</p>",
     ]
     if len(plays) > 1:
         parts += ["<h3>At a glance</h3>", tables.overview(plays, links=links)]
     for name, group in itertools.groupby(plays, key=lambda play: play.scenario):
-        parts.append(_scenario(name, list(group), links=links, colours=colours))
+        parts.append(_scenario(name, list(group), links=links, colours=colours, folded=len(plays) > _MOST_OPEN))
     parts.append(_meanings())
     return _frame(title=title, body="\n".join(parts), foot=_foot(command))
 
@@ -43,7 +47,12 @@ def _frame(*, title: str, body: str, foot: str) -> str:
 
 
 def _scenario(
-    name: str, plays: Sequence[roster.Play], *, links: dict[tuple[str, float, int], str], colours: dict[str, str]
+    name: str,
+    plays: Sequence[roster.Play],
+    *,
+    links: dict[tuple[str, float, int], str],
+    colours: dict[str, str],
+    folded: bool,
 ) -> str:
     shown = plays[0].subject
     parts = [f"<section>\n<h2>{html.escape(name)}</h2>"]
@@ -55,9 +64,14 @@ def _scenario(
         parts.append(_repairs(repairs))
     for play in plays:
         heading = f"Costs of switching {words.scale(play.cost_scale)}, seed {play.seed}"
-        parts.append(f'<div id="{links[play.anchor]}">\n<h3>{heading}</h3>')
-        parts.append(_play(play, salt=links[play.anchor], colours=colours))
-        parts.append("</div>")
+        body = _play(play, salt=links[play.anchor], colours=colours)
+        inner = f'<div id="{links[play.anchor]}">\n{body}\n</div>'
+        if folded:
+            figures = play.subject.measures
+            short = f"{words.usd(figures.profit_usd)}, {words.percent(figures.pct_of_clairvoyant)}"
+            parts.append(f"<details><summary>{heading} <span>{short}</span></summary>{inner}</details>")
+        else:
+            parts.append(f"<h3>{heading}</h3>\n{inner}")
     parts.append("</section>")
     return "\n".join(parts)
 
@@ -76,7 +90,7 @@ def _extent(found: result.Result) -> str:
 
 def _repairs(repairs: Sequence[script.Repair]) -> str:
     lines = "".join(
-        f"<li>{html.escape(each.file)}: {html.escape(each.kind)}, {words.number(each.count)}&nbsp;×"
+        f"<li>{html.escape(each.file)}: {html.escape(each.kind)}, {words.times(each.count)}"
         f"{f' ({html.escape(each.detail)})' if each.detail else ''}</li>"
         for each in repairs
     )
@@ -123,7 +137,9 @@ def _sentence(play: roster.Play) -> str:
         compared.append(_against(found, play.best_static, "the best that never switches"))
     rivals = [each for each in play.baselines if not roster.is_static(each.policy)]
     if rivals:
-        compared.append(_against(found, rivals[0], "the best other policy"))
+        hindsight = rivals[0].policy == "tuned-threshold"
+        what = "the best pair of threshold and dwell in hindsight" if hindsight else "the best other policy"
+        compared.append(_against(found, rivals[0], what))
     return text + (f"That is {' and '.join(compared)}." if compared else "")
 
 
@@ -164,8 +180,8 @@ def _pictures(play: roster.Play, *, salt: str, colours: dict[str, str]) -> list[
     lanes = subject.lanes
     if any(found.lanes for found in play.results):
         if lanes is not None:
-            drawing, caption = pictures.profit(play, salt=f"{salt}-profit")
-            heading = "Profit against the best static mode" if play.best_static else "Profit over time"
+            drawing, caption = profits.profit(play, salt=f"{salt}-profit")
+            heading = "Profit over time"
             parts += [f"<h4>{heading}</h4>", _figure(drawing, caption)]
         shown = [found for found in (subject, play.clairvoyant) if found is not None and found.lanes is not None]
         shown = list(dict.fromkeys(shown))

@@ -1,8 +1,7 @@
-"""The pictures of a play: prices, what the GPUs did, and what that earned against the baselines."""
+"""Pictures of one result: prices, and what the GPUs did."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -21,33 +20,33 @@ _LANE_HEIGHT: Final = 66.0
 _LANE_GAP: Final = 22.0
 _MODES_HEIGHT: Final = 190.0
 _MARKS_HEIGHT: Final = 30.0
-_PROFIT_HEIGHT: Final = 300.0
-_DATES_HEIGHT: Final = 34.0
-_LABELS_LEFT: Final = canvas.WIDTH - canvas.RIGHT + 14
+DATES_HEIGHT: Final = 34.0
+LABELS_LEFT: Final = canvas.WIDTH - canvas.RIGHT + 14
 _ROOM_FOR_SPIKES: Final = 0.35
 _MOST_POINTS: Final = 9000
-_MOST_BASELINES: Final = 8
 
 
-def _short(name: str, length: int = 27) -> str:
+def short(name: str, length: int = 27) -> str:
+    """A name for a place with little room."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _sheet(found: result.Result, height: float) -> canvas.Sheet:
+def sheet_for(found: result.Result, height: float) -> canvas.Sheet:
+    """An empty sheet with the time axis of a result."""
     return canvas.Sheet(height=height, start=found.start, step_seconds=found.step_seconds, steps=found.steps)
 
 
 def prices(found: result.Result, lanes: result.Lanes, *, colours: Mapping[str, str], salt: str) -> str:
     """One panel for each price, all on one time axis; the coins on one scale, before the best of them in grey."""
     labels = list(lanes.prices)
-    height = len(labels) * (_LANE_HEIGHT + _LANE_GAP) + _DATES_HEIGHT
+    height = len(labels) * (_LANE_HEIGHT + _LANE_GAP) + DATES_HEIGHT
     columns = max(120, min(canvas.COLUMNS, _MOST_POINTS // max(1, len(labels))))
     coins: dict[str, list[str]] = {}
     for label in labels:
         if style.coin_of(label) is not None:
             coins.setdefault(label.partition(",")[2].strip(), []).append(label)
     with canvas.settings(salt=salt):
-        sheet = _sheet(found, height)
+        sheet = sheet_for(found, height)
         for index, label in enumerate(labels):
             name, _, unit = (part.strip() for part in label.partition(","))
             top = index * (_LANE_HEIGHT + _LANE_GAP) + _LANE_GAP / 2
@@ -69,10 +68,10 @@ def prices(found: result.Result, lanes: result.Lanes, *, colours: Mapping[str, s
             panel.spines["bottom"].set_visible(True)
             panel.spines["bottom"].set_color(style.RULE)
             middle = top + _LANE_HEIGHT / 2
-            sheet.swatch(_LABELS_LEFT, middle - 16, colours[label])
-            sheet.write(_LABELS_LEFT + 16, middle - 16, _short(name, 24), bold=True)
-            sheet.write(_LABELS_LEFT, middle, _short(unit, 32), colour=style.QUIET, size=10.5)
-            sheet.write(_LABELS_LEFT, middle + 16, _range(values), colour=style.QUIET, size=10.5)
+            sheet.swatch(LABELS_LEFT, middle - 16, colours[label])
+            sheet.write(LABELS_LEFT + 16, middle - 16, short(name, 24), bold=True)
+            sheet.write(LABELS_LEFT, middle, short(unit, 32), colour=style.QUIET, size=10.5)
+            sheet.write(LABELS_LEFT, middle + 16, _range(values), colour=style.QUIET, size=10.5)
         return sheet.svg(salt=salt, title="Prices over time")
 
 
@@ -124,7 +123,7 @@ def modes(
         tops.append(top)
         top += _MODES_HEIGHT + 22
     with canvas.settings(salt=salt):
-        sheet = _sheet(shown[0], top - 22 + _DATES_HEIGHT)
+        sheet = sheet_for(shown[0], top - 22 + DATES_HEIGHT)
         for index, (found, at) in enumerate(zip(shown, tops, strict=True)):
             if found.lanes is None:
                 continue
@@ -204,13 +203,13 @@ def _legend(
     sheet.write(canvas.WIDTH - 4, top - 12, "of GPU-hours", colour=style.QUIET, size=10, align="right")
     for label in present:
         share = 100 * float(lanes.gpus_in_mode[label][found.warmup_steps :].sum()) / counted if counted else 0.0
-        sheet.swatch(_LABELS_LEFT, y, colours[label])
-        sheet.write(_LABELS_LEFT + 16, y, _short(label, 20))
+        sheet.swatch(LABELS_LEFT, y, colours[label])
+        sheet.write(LABELS_LEFT + 16, y, short(label, 20))
         sheet.write(canvas.WIDTH - 4, y, words.percent(share), align="right", colour=style.QUIET)
         y += line
     if lanes.gpus_wanted:
-        sheet.write(_LABELS_LEFT, y + 4, "—", bold=True)
-        sheet.write(_LABELS_LEFT + 16, y + 4, "wanted for AI work")
+        sheet.write(LABELS_LEFT, y + 4, "—", bold=True)
+        sheet.write(LABELS_LEFT + 16, y + 4, "wanted for AI work")
 
 
 def _marks(
@@ -235,103 +234,3 @@ def _marks(
             [beside], [1 + upward], transform=blend, color=style.INK, marker="o", markersize=15, clip_on=False, zorder=6
         )
         sheet.write(place, top - 14, str(index + 1), colour="#ffffff", size=9.5, bold=True, align="center")
-
-
-def profit(play: roster.Play, *, salt: str) -> tuple[str, str]:
-    """Profit over time less that of the best static mode, so that differences show; and the picture's caption."""
-    shown, left_out = _compared(play)
-    reference = play.best_static if play.best_static is not None and play.best_static.lanes is not None else None
-    base = np.zeros(play.subject.steps) if reference is None else _counted(reference)
-    curves = [(found, _counted(found) - base) for found in shown if found is not reference]
-    low, high = _window([values for _, values in curves], [values for found, values in curves if found in _kept(play)])
-    with canvas.settings(salt=salt):
-        sheet = _sheet(play.subject, _PROFIT_HEIGHT + 20 + _DATES_HEIGHT)
-        panel = sheet.panel(top=14, height=_PROFIT_HEIGHT, dated=True, warmup_steps=play.subject.warmup_steps)
-        panel.set_ylim(low, high)
-        panel.yaxis.set_major_formatter(lambda value, _: words.usd(round(value, 6), signed=True).replace(".00", ""))
-        panel.grid(axis="y", color=style.RULE, linewidth=0.6)
-        panel.set_axisbelow(True)
-        labels = []
-        if reference is not None:
-            panel.axhline(0, color=style.QUIET, linewidth=1.4)
-            labels.append((0.0, style.QUIET, f"{reference.policy}", False))
-        rank = 0
-        for found, values in curves:
-            kept = thinning.extremes(values, canvas.COLUMNS // 2)
-            bound = roster.is_clairvoyant(found.policy)
-            colour, width = style.INK, 2.6 if found is play.subject else 1.5
-            if not bound and found is not play.subject:
-                colour = style.policy_colour(rank)
-                rank += 1
-            (line,) = panel.plot(sheet.times(kept), values[kept], color=colour, linewidth=width)
-            if bound:
-                line.set_dashes((4, 2.5))
-            text = f"{words.usd(float(values[-1]), signed=reference is not None)}  {found.policy}"
-            labels.append((float(values[-1]), colour, text, found is play.subject))
-        _ends(sheet, panel, labels, low=low, high=high)
-        return sheet.svg(salt=salt, title="Profit over time against the best static mode"), _caption(
-            reference, left_out
-        )
-
-
-def _kept(play: roster.Play) -> list[result.Result]:
-    return [found for found in (play.subject, play.clairvoyant, play.best_static) if found is not None]
-
-
-def _compared(play: roster.Play) -> tuple[list[result.Result], list[str]]:
-    """Results to draw, the baselines being the best ones; and the policies for which there was no room."""
-    kept = _kept(play)
-    others = [found for found in play.baselines if found.lanes is not None and found not in kept]
-    shown = [found for found in kept if found.lanes is not None] + others[:_MOST_BASELINES]
-    return list(dict.fromkeys(shown)), [found.policy for found in others[_MOST_BASELINES:]]
-
-
-def _caption(reference: result.Result | None, left_out: Sequence[str]) -> str:
-    text = "Profit since the end of the warm-up. "
-    if reference is not None:
-        text = (
-            f"Profit since the end of the warm-up, less that of {html.escape(reference.policy)}: above the line a "
-            "policy has earned more than the best one that never switches, below it less. "
-        )
-    text += "The figures on the right are those at the end; an arrow marks a line that ends beyond the scale."
-    if left_out:
-        text += f" Not drawn, for want of room: {html.escape(', '.join(left_out))}."
-    return text
-
-
-def _counted(found: result.Result) -> Floats:
-    """Running profit from the end of the warm-up on; 0 at its last step."""
-    if found.lanes is None:
-        return np.zeros(found.steps)
-    earned = found.lanes.profit_usd
-    return earned - (earned[found.warmup_steps - 1] if found.warmup_steps else 0.0)
-
-
-def _window(curves: Sequence[Floats], important: Sequence[Floats]) -> tuple[float, float]:
-    """The scale: all of the important curves, and of others what lies within once their reach."""
-    low = min((float(values.min()) for values in important), default=0.0)
-    high = max((float(values.max()) for values in important), default=0.0)
-    low, high = min(low, 0.0), max(high, 0.0)
-    reach = (high - low) or 1.0
-    low = min(low, max(min((float(values.min()) for values in curves), default=0.0), low - reach))
-    high = max(high, min(max((float(values.max()) for values in curves), default=0.0), high + reach))
-    return low - 0.04 * reach, high + 0.06 * reach
-
-
-def _ends(
-    sheet: canvas.Sheet, panel: Axes, labels: Sequence[tuple[float, str, str, bool]], *, low: float, high: float
-) -> None:
-    """What each line is, at its end."""
-    heights = [14 + _PROFIT_HEIGHT * (high - min(max(value, low), high)) / (high - low) for value, *_ in labels]
-    places = thinning.spread(heights, gap=16.5, low=14 + 6, high=14 + _PROFIT_HEIGHT - 4)
-    for (value, colour, text, bold), y, place in zip(labels, heights, places, strict=True):
-        panel.plot(
-            [1, 1 + 11 / (canvas.WIDTH - canvas.LEFT - canvas.RIGHT)],
-            [1 - (each - 14) / _PROFIT_HEIGHT for each in (y, place)],
-            transform=panel.transAxes,
-            color=colour,
-            linewidth=1.5,
-            clip_on=False,
-        )
-        beyond = "↓ " if value < low else "↑ " if value > high else ""
-        sheet.write(_LABELS_LEFT, place, _short(f"{beyond}{text}", 31), bold=bold, colour=style.INK)

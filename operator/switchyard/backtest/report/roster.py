@@ -16,18 +16,18 @@ _HOURS_PER_YEAR: Final = 365 * 24
 
 
 def is_static(policy: str) -> bool:
-    """Whether a policy never switches: "static zec", "static-ai", "best-static"."""
-    return policy.lower().replace("_", "-").replace(" ", "-").startswith(_STATIC)
+    """Whether a policy never switches: "static:zec", "best-static"."""
+    return policy.startswith(_STATIC)
 
 
 def is_ours(policy: str) -> bool:
     """Whether it is the product's own."""
-    return policy.lower() == OURS
+    return policy == OURS
 
 
 def is_clairvoyant(policy: str) -> bool:
     """Whether it knows the future: a bound, never a competitor."""
-    return policy.lower() == CLAIRVOYANT
+    return policy == CLAIRVOYANT
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,9 +67,11 @@ class Play:
 
     @property
     def best_static(self) -> result.Result | None:
-        """The best of those that never switch; one with lanes where two have earned the same."""
+        """The best of those that never switch; where two have earned the same, one with lanes and a mode's name."""
         found = [each for each in self.results if is_static(each.policy)]
-        return max(found, key=lambda each: (each.measures.profit_usd, each.lanes is not None), default=None)
+        return max(
+            found, key=lambda each: (each.measures.profit_usd, each.lanes is not None, ":" in each.policy), default=None
+        )
 
     @property
     def repairs(self) -> tuple[script.Repair, ...]:

@@ -11,7 +11,6 @@ QUIET: Final = "#5f6972"
 RULE: Final = "#d5dadf"
 WARMUP: Final = "#eef0f2"
 POWER: Final = "#3d4750"
-SEQUENCE: Final = "Arial, Helvetica, sans-serif"
 
 _AI: Final = "#0072b2"
 _IDLE: Final = "#c3c9ce"
@@ -22,13 +21,14 @@ _COINS: Final = (
 )  # fmt: skip
 _POLICIES: Final = ("#d55e00", "#009e73", "#cc79a7", "#0072b2", "#b58a00", "#882255", "#44aa99", "#7a7a2c")
 _WORST: Final = (252, 243, 214)
-_BEST: Final = (18, 72, 128)
+_MIDDLE: Final = (150, 205, 196)
+_BEST: Final = (14, 74, 122)
 
 
 def coin_of(label: str) -> str | None:
-    """The coin in a label of a lane or mode ("mining zec", "coin zec, $/GPU-h"); None where it is about none."""
+    """The coin in a label of a lane or mode ("mining zec", "coin zec rigs-a, $/GPU-h"); None where it is about none."""
     words = label.partition(",")[0].split()
-    return " ".join(words[1:]) if len(words) > 1 and words[0].lower() in {"mining", "coin"} else None
+    return words[1] if len(words) > 1 and words[0].lower() in {"mining", "coin"} else None
 
 
 def colours(labels: Iterable[str]) -> dict[str, str]:
@@ -56,7 +56,8 @@ def shade(percent: float) -> tuple[str, str]:
     """Background and ink for a share of the clairvoyant's profit; most of the scale lies between 90 and 100 %."""
     lost = min(max(100 - percent, 0.0), 60.0)
     good = 1 - math.log1p(lost) / math.log1p(60.0)
-    red, green, blue = (round(low + good * (high - low)) for low, high in zip(_WORST, _BEST, strict=True))
+    begin, finish, at = (_WORST, _MIDDLE, 2 * good) if good < 0.5 else (_MIDDLE, _BEST, 2 * good - 1)
+    red, green, blue = (round(low + at * (high - low)) for low, high in zip(begin, finish, strict=True))
     light = 0.2126 * _linear(red) + 0.7152 * _linear(green) + 0.0722 * _linear(blue)
     return f"#{red:02x}{green:02x}{blue:02x}", INK if light > 0.2 else "#ffffff"
 
@@ -90,15 +91,18 @@ a { color: inherit; text-underline-offset: .15em; }
 .tile span { display: block; color: var(--quiet); font-size: .84rem; line-height: 1.35; }
 .scroll { overflow-x: auto; margin: .6rem 0 1rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-.measures { width: 100%; }
+.measures { width: 100%; font-size: .84rem; }
+.measures th, .measures td { padding: .32rem .38rem; }
 caption { text-align: left; padding-bottom: .4rem; }
 th { font-weight: 600; vertical-align: bottom; line-height: 1.25; }
 th, td { padding: .34rem .6rem; border-bottom: 1px solid var(--rule); text-align: right; }
+td { white-space: nowrap; }
 th:first-child, td:first-child { padding-left: .45rem; }
 thead th { border-bottom: 1.5px solid var(--ink); }
 .text { text-align: left; }
-td.text, th.text { overflow-wrap: anywhere; }
-tbody th { text-align: left; white-space: nowrap; }
+td.text, th.text { overflow-wrap: anywhere; white-space: normal; }
+td.time { white-space: nowrap; }
+tbody th { text-align: left; white-space: nowrap; vertical-align: middle; }
 tbody th, td.plain { font-weight: 400; }
 td b { font-weight: 700; }
 tr.ours { background: var(--tint); }
@@ -107,10 +111,14 @@ tr.bound { color: var(--quiet); font-style: italic; }
 .key { display: inline-block; min-width: 1.55em; height: 1.55em; line-height: 1.55em; border-radius: 1em;
   text-align: center;
   background: var(--ink); color: #fff; font-size: .78rem; font-weight: 600; }
-td.cell { text-align: center; min-width: 4.6em; border: 2px solid #fff; padding: .38rem .4rem; }
+td.cell { text-align: center; min-width: 4.6em; padding: .38rem .4rem; }
 td.cell a { text-decoration: none; color: inherit; display: block; }
 td.cell small { display: block; font-size: .72rem; line-height: 1.15; }
-tr.sum td, tr.sum th { border-bottom: 0; }
+tr.sum th { font-weight: 700; }
+tr.sum th, tr.sum td { border-bottom: 0; }
+tr.sum td.cell, td.cell { border: 2px solid #fff; }
+tbody.scenario { border-bottom: 1px solid var(--rule); }
+.scenario th, .scenario td { border-bottom: 0; }
 .notice { border-left: 4px solid #b7791f; background: #fdf6e7; padding: .6rem .9rem; margin: 1rem 0;
   font-size: .92rem; }
 .notice.bad { border-color: var(--warn); background: #fdf0ea; }
@@ -125,6 +133,7 @@ figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Li
 figcaption { max-width: 50rem; margin-top: .3rem; }
 details { margin: 1.2rem 0; border: 1px solid var(--rule); border-radius: 4px; padding: .55rem .9rem; }
 summary { cursor: pointer; font-weight: 600; }
+summary span { font-weight: 400; color: var(--quiet); }
 dl { display: grid; grid-template-columns: minmax(9rem, 14rem) 1fr; gap: .45rem 1.2rem; font-size: .92rem;
   margin: .8rem 0 .4rem; }
 dt { font-weight: 600; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -27,15 +28,13 @@ _COLUMNS: Final[tuple[tuple[str, Read, Callable[[float | None], str], int], ...]
     ("evictions", lambda each: each.evictions, words.number, -1),
     ("lost work, GPU-h", lambda each: each.lost_gpu_hours, lambda value: words.number(value, 1), -1),
     ("circuit over its limit", lambda each: each.cap_violations, words.number, -1),
-    ("to decide, median, ms", lambda each: each.plan_seconds_p50, words.milliseconds, 0),
-    ("to decide, 99 %, ms", lambda each: each.plan_seconds_p99, words.milliseconds, 0),
 )
 """Heading, value, its text, and whether more (1) or less (-1) of it is better; 0 for neither."""
 
 
 def measures(play: roster.Play) -> str:
     """All policies with all measures, by profit; the best of each column in bold, the clairvoyant left aside."""
-    head = ["profit", "vs best static", *(heading for heading, *_ in _COLUMNS)]
+    head = ["profit", "vs best static", *(heading for heading, *_ in _COLUMNS), "to decide, ms"]
     best = {
         heading: _best([read(found.measures) for found in play.contenders], better)
         for heading, read, _, better in _COLUMNS
@@ -53,6 +52,8 @@ def measures(play: roster.Play) -> str:
         for heading, read, text, _ in _COLUMNS:
             value = read(found.measures)
             cells.append(_cell(text(value), best=not bound and value is not None and value == best[heading]))
+        thought = found.measures.plan_seconds_p50, found.measures.plan_seconds_p99
+        cells.append(_cell(words.NOTHING if None in thought else " / ".join(map(words.milliseconds, thought))))
         kind = ' class="bound"' if bound else ' class="ours"' if found is play.subject else ""
         rows.append(f'<tr{kind}><th scope="row">{html.escape(found.policy)}</th>{"".join(cells)}</tr>')
     heads = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in head)
@@ -78,7 +79,7 @@ def _cell(text: str, *, best: bool = False) -> str:
 def decisions(found: Sequence[result.Decision]) -> str:
     """The dearest decisions, numbered as in the picture."""
     rows = "".join(
-        f'<tr><td class="text"><span class="key">{index}</span></td><td class="text">{words.moment(each.at)}</td>'
+        f'<tr><td class="text"><span class="key">{index}</span></td><td class="text time">{words.moment(each.at)}</td>'
         f'<td>{words.usd(each.usd)}</td><td class="text">{html.escape(each.what)}</td>'
         f'<td class="text">{html.escape(each.why) or words.NOTHING}</td></tr>'
         for index, each in enumerate(found, start=1)
@@ -102,13 +103,16 @@ def overview(plays: Sequence[roster.Play], *, links: Mapping[tuple[str, float, i
                 row.setdefault(found.policy, []).append(found.measures.pct_of_clairvoyant)
     policies = _ranked(cells)
     body = []
-    for (scenario, scale), row in cells.items():
-        link = links[first[scenario, scale].anchor]
-        tds = "".join(_shaded(row.get(policy, []), link=link) for policy in policies)
-        body.append(
-            f'<tr><th scope="row"><a href="#{link}">{html.escape(scenario)}</a></th>'
-            f"<td>{words.scale(scale)}</td>{tds}</tr>"
-        )
+    for name, group in itertools.groupby(cells.items(), key=lambda item: item[0][0]):
+        rows = list(group)
+        head = f'<th scope="rowgroup" rowspan="{len(rows)}">{html.escape(name)}</th>'
+        for index, (key, row) in enumerate(rows):
+            link = links[first[key].anchor]
+            tds = "".join(_shaded(row.get(policy, []), link=link) for policy in policies)
+            opening = f'<tbody class="scenario"><tr>{head}' if index == 0 else "<tr>"
+            body.append(f"{opening}<td>{words.scale(key[1])}</td>{tds}</tr>")
+        body.append("</tbody>")
+    body.append("<tbody>")
     for name, fold in (("lowest", min), ("mean", statistics.fmean)):
         tds = "".join(
             _shaded([fold([statistics.fmean(row[policy]) for row in cells.values() if policy in row])])
@@ -121,7 +125,7 @@ def overview(plays: Sequence[roster.Play], *, links: Mapping[tuple[str, float, i
     return (
         '<div class="scroll"><table><caption>% of the clairvoyant\'s profit; darker is better.'
         f'{spread}</caption><thead><tr><th scope="col" class="text">scenario</th><th scope="col">costs</th>{heads}</tr>'
-        f"</thead><tbody>{''.join(body)}</tbody></table></div>"
+        f"</thead>{''.join(body)}</tbody></table></div>"
     )
 
 

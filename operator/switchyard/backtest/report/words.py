@@ -35,10 +35,13 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
-    """A short time."""
-    if seconds is None:
-        return NOTHING
-    return f"{number(seconds * 1000, 0 if seconds >= 0.01 else 1)} ms"
+    """A short time, without its unit."""
+    return NOTHING if seconds is None else number(seconds * 1000, 0 if seconds >= 0.01 else 1)
+
+
+def times(count: int) -> str:
+    """How often."""
+    return "once" if count == 1 else f"{number(count)} times"
 
 
 def span(seconds: float) -> str:
@@ -91,7 +94,10 @@ MEANINGS: Final = (
         "Circuit over its limit",
         "Steps in which a circuit would have drawn more than it may. Anything but 0 is a fault.",
     ),
-    ("To decide", "Median and 99th percentile of the time that one decision took on the machine of this run."),
+    (
+        "To decide",
+        "Median and 99th percentile of the time that one decision took on the machine of this run, in milliseconds.",
+    ),
     ("Cost scale", "All costs of switching times this factor: dearer switches ask for more patience."),
     (
         "Dearest decisions",
