@@ -80,20 +80,20 @@ h2 { font-size: 1.45rem; line-height: 1.25; margin: 3.2rem 0 .3rem; padding-top:
 h3 { font-size: 1.12rem; margin: 2.2rem 0 .3rem; }
 h4 { font-size: 1rem; margin: 2rem 0 .2rem; }
 p { margin: .35rem 0 .8rem; max-width: 46rem; overflow-wrap: anywhere; }
-.quiet, caption, figcaption { color: var(--quiet); font-size: .88rem; }
+.quiet, figcaption { color: var(--quiet); font-size: .88rem; }
 .lead { font-size: 1.12rem; max-width: 50rem; }
 a { color: inherit; text-underline-offset: .15em; }
+.quiet + .scroll { margin-top: 0; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(155px, 1fr)); gap: 0 22px;
   margin: 1.1rem 0 1.4rem; }
 .tile { border-top: 1px solid var(--ink); padding: .5rem 0 .7rem; }
 .tile b { display: block; font-size: 1.55rem; line-height: 1.2; font-weight: 600;
   font-variant-numeric: tabular-nums; }
 .tile span { display: block; color: var(--quiet); font-size: .84rem; line-height: 1.35; }
-.scroll { overflow-x: auto; margin: .6rem 0 1rem; }
+.scroll { overflow-x: auto; margin: .3rem 0 1rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 .measures { width: 100%; font-size: .84rem; }
 .measures th, .measures td { padding: .32rem .38rem; }
-caption { text-align: left; padding-bottom: .4rem; }
 th { font-weight: 600; vertical-align: bottom; line-height: 1.25; }
 th, td { padding: .34rem .6rem; border-bottom: 1px solid var(--rule); text-align: right; }
 td { white-space: nowrap; }

@@ -58,8 +58,8 @@ def measures(play: roster.Play) -> str:
         rows.append(f'<tr{kind}><th scope="row">{html.escape(found.policy)}</th>{"".join(cells)}</tr>')
     heads = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in head)
     return (
-        '<div class="scroll"><table class="measures"><caption>All policies, the highest profit first. Bold: the best '
-        "of those that do not know the future.</caption><thead><tr>"
+        '<p class="quiet">All policies, the highest profit first. Bold: the best of those that do not know the '
+        'future.</p><div class="scroll"><table class="measures"><thead><tr>'
         f'<th scope="col" class="text">policy</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
 
@@ -123,8 +123,9 @@ def overview(plays: Sequence[roster.Play], *, links: Mapping[tuple[str, float, i
     seeds = max(len(values) for row in cells.values() for values in row.values()) if policies else 0
     spread = " Small: the lowest and the highest of the seeds." if seeds > 1 else ""
     return (
-        '<div class="scroll"><table><caption>% of the clairvoyant\'s profit; darker is better.'
-        f'{spread}</caption><thead><tr><th scope="col" class="text">scenario</th><th scope="col">costs</th>{heads}</tr>'
+        f'<p class="quiet">% of the clairvoyant\'s profit; darker is better.{spread}</p>'
+        '<div class="scroll"><table><thead><tr><th scope="col" class="text">scenario</th>'
+        f'<th scope="col">costs</th>{heads}</tr>'
         f"</thead>{''.join(body)}</tbody></table></div>"
     )
 
