@@ -58,8 +58,9 @@ class Purse:
         self._circuits = request.circuits
         self._watts = dict.fromkeys(self._circuits, 0.0)
         self._advised = dict.fromkeys(self._circuits, 0.0)
+        sharing = {each.pool for each in request.shares}
         for view in request.rigs:
-            if self._shares and (view.pool, view.mode.kind) in self._there:
+            if view.pool in sharing and (view.pool, view.mode.kind) in self._there:
                 self._there[view.pool, view.mode.kind] += 1
             if view.circuit in self._watts:
                 feared = self.meter.feared(view)

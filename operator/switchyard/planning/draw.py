@@ -65,6 +65,8 @@ class Meter:
 
     def feared(self, view: planning.RigView) -> float:
         """What a rig can draw now at most: `now()`, or anything it can do where nobody knows what it does."""
+        if not (view.nameplate_watts or view.measured_watts or view.switching):
+            return self.planned(view.class_key, view.mode)  # nearly every rig, and there are thousands
         if not view.nameplate_watts:
             return self.now(view)
         return max(self.now(view), view.nameplate_watts, self.most(view.class_key))

@@ -73,8 +73,9 @@ def shed(
     if not over:
         return Shed()
     free = [view for view in desk.views.values() if view.name not in leaving]
-    options = [option for view in free for option in _singly(desk, purse, view, over)]
-    options += [option for gang in working.values() for option in _whole(desk, purse, gang, over)]
+    rests = _Rests(desk)
+    options = [option for view in free for option in _singly(desk, purse, view, over, rests)]
+    options += [option for gang in working.values() for option in _whole(desk, purse, gang, over, rests)]
     chosen = _chosen([option for option in options if option.rank != _ADVICE], over)
     held = {key: f"{watts:,.0f} W too many stay on circuit {key}" for key, watts in over.items() if watts > 0}
     # Advice frees nothing until somebody follows it.
@@ -108,40 +109,66 @@ def _over(desk: standing.Desk, purse: budgets.Purse, leaving: Mapping[str, model
     for view in desk.views.values():
         if view.circuit in sums:
             target = leaving.get(view.name)
-            sums[view.circuit] += (
-                purse.meter.settled(view) if target is None else purse.meter.planned(view.class_key, target)
-            )
+            meter = purse.meter
+            sums[view.circuit] += meter.settled(view) if target is None else meter.planned(view.class_key, target)
     excess = {key: watts - circuits[key].limit_watts for key, watts in sums.items()}
     return {key: watts for key, watts in excess.items() if watts > _SMALLEST_WATTS}
 
 
+class _Rests:
+    """Where rigs can rest and what an hour of that loses, once per class and mode."""
+
+    def __init__(self, desk: standing.Desk) -> None:
+        self._desk = desk
+        self._known: dict[tuple[str, model.Mode], tuple[tuple[model.Mode, float], ...]] = {}
+
+    def of(self, view: planning.RigView) -> tuple[tuple[model.Mode, float], ...]:
+        """Modes and $, the least loss first: as the pool allows, and Idle where it allows neither."""
+        key = view.class_key, view.mode
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._look(view)
+        return tuple(rest for rest in found if rest[0] not in view.barred) or ((model.IDLE, found[-1][1]),)
+
+    def _look(self, view: planning.RigView) -> tuple[tuple[model.Mode, float], ...]:
+        here = self._desk.standing(view.class_key, view.mode)
+        resting = standing.resting_net(here.value)
+        present = resting if here.present_net is None else here.present_net
+        modes = [mode for mode in (model.IDLE, model.OFF) if mode in here.nets] or [model.IDLE]
+        usd = {
+            mode: (present - here.nets.get(mode, resting)) * standing.PAYBACK_HOURS
+            + self._desk.move_usd(here.value, view.mode, mode)
+            for mode in modes
+        }
+        return tuple(sorted(usd.items(), key=lambda rest: (rest[1], rest[0])))
+
+
 def _singly(
-    desk: standing.Desk, purse: budgets.Purse, view: planning.RigView, over: Mapping[str, float]
+    desk: standing.Desk, purse: budgets.Purse, view: planning.RigView, over: Mapping[str, float], rests: _Rests
 ) -> Iterator[_Option]:
     """What a rig that no gang has could do to help."""
     if view.circuit not in over or not _free(view) or view.name in desk.gang_of:
         return
     if view.class_key not in desk.request.classes:
         return
-    here = desk.standing(view.class_key, view.mode)
-    present = standing.resting_net(here.value) if here.present_net is None else here.present_net
-    for target in _rests(here, view):
-        frees = purse.meter.settled(view) - purse.meter.planned(view.class_key, target)
+    settled = purse.meter.settled(view)
+    for target, usd in rests.of(view):
+        frees = settled - purse.meter.planned(view.class_key, target)
         if frees > _SMALLEST_WATTS:
-            net = here.nets.get(target, standing.resting_net(here.value))
-            usd = (present - net) * standing.PAYBACK_HOURS + desk.move_usd(here.value, view.mode, target)
             rank = _SINGLE if view.enforced else _ADVICE
             yield _Option(rank=rank, key=view.name, views=((view, target),), frees={view.circuit: frees}, usd=usd)
 
 
-def _whole(desk: standing.Desk, purse: budgets.Purse, gang: gangs.Gang, over: Mapping[str, float]) -> Iterator[_Option]:
+def _whole(
+    desk: standing.Desk, purse: budgets.Purse, gang: gangs.Gang, over: Mapping[str, float], rests: _Rests
+) -> Iterator[_Option]:
     """A gang's rigs to rest, if it may be stopped and stands on such a circuit."""
     views = [view for view, _ in gang.rigs]
     if not gang.stoppable or not all(_free(view) for view in views):
         return
-    rests = [_rests(desk.standing(view.class_key, view.mode), view)[0] for view in views]
+    ways = [(view, rests.of(view)[0][0]) for view in views]
     frees: dict[str, float] = {}
-    for view, target in zip(views, rests, strict=True):
+    for view, target in ways:
         if view.circuit in over:
             watts = purse.meter.settled(view) - purse.meter.planned(view.class_key, target)
             frees[view.circuit] = frees.get(view.circuit, 0.0) + watts
@@ -149,17 +176,11 @@ def _whole(desk: standing.Desk, purse: budgets.Purse, gang: gangs.Gang, over: Ma
         return
     resting = sum(standing.resting_net(desk.request.classes[view.class_key]) for view in views)
     usd = (gang.net - resting) * standing.PAYBACK_HOURS + gang.moving_usd
-    yield _Option(rank=_GANG, key=gang.job.key, views=tuple(zip(views, rests, strict=True)), frees=frees, usd=usd)
+    yield _Option(rank=_GANG, key=gang.job.key, views=tuple(ways), frees=frees, usd=usd)
 
 
 def _free(view: planning.RigView) -> bool:
     return not view.held and not view.switching and view.pin is model.Pin.AUTO
-
-
-def _rests(here: standing.Standing, view: planning.RigView) -> list[model.Mode]:
-    """Where a rig can rest, the least loss first: as its pool allows, and Idle where it allows neither."""
-    allowed = [mode for mode in (model.IDLE, model.OFF) if mode in here.nets and mode not in view.barred]
-    return sorted(allowed, key=lambda mode: (-here.nets[mode], mode)) or [model.IDLE]
 
 
 def _chosen(options: list[_Option], over: dict[str, float]) -> list[_Option]:
