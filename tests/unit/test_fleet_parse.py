@@ -256,3 +256,36 @@ def test_a_failed_kube_job_says_why() -> None:
 def test_what_a_person_wrote_wrongly_is_refused() -> None:
     with pytest.raises(pydantic.ValidationError):
         parse.coin_of(coin("MH/s", "sixty"))
+
+
+def test_circuits_and_shares_are_read() -> None:
+    barn = parse.site_of(
+        {
+            "metadata": {"name": "barn"},
+            "spec": {
+                "nodeSelector": {"matchLabels": {"a": "b"}},
+                "tariff": {"fixed": {"usdPerKilowattHour": "0.1"}},
+                "circuits": [
+                    {"name": "c1", "limitWatts": 5000},
+                    {"name": "c2", "limitWatts": 2000, "continuousFraction": "1"},
+                ],
+            },
+        }
+    )
+    assert {name: circuit.budget_watts for name, circuit in barn.circuits.items()} == {"c1": 4000.0, "c2": 2000.0}
+    pool = parse.pool_of(
+        {
+            "metadata": {"name": "main"},
+            "spec": {
+                "rigSelector": {"matchLabels": {"a": "b"}},
+                "shares": [{"kind": "Mining", "floor": "25%", "most": 3}, {"kind": "AI", "most": "50%"}],
+            },
+        }
+    )
+    assert pool.shares == (
+        model.Share(kind=model.ModeKind.MINING, floor="25%", most=3),
+        model.Share(kind=model.ModeKind.AI, floor=0, most="50%"),
+    )
+    spec = {"nodeName": "n", "siteRef": {"name": "barn"}}
+    assert parse.rig_of({"metadata": {"name": "n"}, "spec": spec})[0].circuit == ""
+    assert parse.rig_of({"metadata": {"name": "n"}, "spec": {**spec, "circuit": "c1"}})[0].circuit == "c1"
