@@ -61,7 +61,7 @@ def group(name: str = "shed", **over: Any) -> scripts.GroupScript:
 
 
 def wander(chance: np.random.Generator, steps: int, *, mean: float, sigma: float, kept: float = 0.97) -> Floats:
-    """exp of an AR(1) process about log(mean)."""
+    """A walk: exp of an AR(1) process about log(mean)."""
     found, deviation = [], 0.0
     for shock in chance.standard_normal(steps):
         deviation = kept * deviation + sigma * float(shock)

@@ -32,7 +32,7 @@ _SPAN_STEPS: Final = 2016
 def profit_usd(script: scripts.Script, tables: Sequence[rewards.Table], *, scale: float) -> float:
     """A bound on the profit after the warm-up, in $. `tables` hold the true prices. Raises linear.UnsolvedError."""
     return sum(
-        _Span(script, tables, begin=begin, end=end, scale=scale).solve()
+        Span(script, tables, begin=begin, end=end, scale=scale).solve()
         for begin, end in spans(script.warmup_steps, script.steps)
     )
 
@@ -44,7 +44,7 @@ def spans(begin: int, end: int, *, most: int = _SPAN_STEPS) -> Iterator[tuple[in
     return itertools.pairwise(edges)
 
 
-class _Span:
+class Span:
     """The programme over steps [begin, end)."""
 
     def __init__(

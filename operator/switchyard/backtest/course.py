@@ -77,6 +77,10 @@ class Course:
             description=self.script.description,
         )
 
+    def paths(self, name: str, *, scale: float) -> tuple[accounts.Path, ...]:
+        """Where every rig stands under a policy, by group. Raises naming.PolicyError."""
+        return self._played(naming.parse(name), scale).paths
+
     # --- what everything is measured against --------------------------------------------------------------------
 
     @functools.cached_property

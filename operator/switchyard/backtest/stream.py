@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 _Value = TypeVar("_Value", int, float)
 
 
-class Future(LookupError):  # noqa: N818 - it is named for what was asked for
+class FutureError(LookupError):
     """A policy asked for something that has not happened yet."""
 
 
@@ -120,19 +120,19 @@ class Stream:
         return self._start + datetime.timedelta(seconds=step * self._step_seconds)
 
     def usd_per_kwh(self, site: str, step: int | None = None) -> float:
-        """Price of power at a step; now, where none is named. Raises Future."""
+        """Price of power at a step; now, where none is named. Raises FutureError."""
         return self._known(self._power[site], step)
 
     def usd_per_unit_hour(self, coin: str, step: int | None = None) -> float:
-        """Gross revenue of a coin as it was seen. Raises Future."""
+        """Gross revenue of a coin as it was seen. Raises FutureError."""
         return self._known(self._revenue[coin], step)
 
     def usd_per_gpu_hour(self, demand: str, step: int | None = None) -> float:
-        """What a demand pays. Raises Future."""
+        """What a demand pays. Raises FutureError."""
         return self._known(self._prices[demand], step)
 
     def gpus_wanted(self, demand: str, step: int | None = None) -> int:
-        """GPUs that a demand takes. Raises Future."""
+        """GPUs that a demand takes. Raises FutureError."""
         return self._known(self._wanted[demand], step)
 
     def publication(self, site: str) -> scripts.Publication | None:
@@ -151,5 +151,5 @@ class Stream:
     def _known(self, values: Sequence[_Value], step: int | None) -> _Value:
         at = self.step if step is None else step
         if at > self.step or at < 0:
-            raise Future(f"step {at} was asked for at step {self.step}: it has not happened yet")
+            raise FutureError(f"step {at} was asked for at step {self.step}: it has not happened yet")
         return values[at]

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.html is not None:
             report.ensure_pictures()
-        with rich.progress.Progress(console=console, transient=True) as progress:
+        with rich.progress.Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("playing", total=sum(len(task.policies) for task in tasks))
             for found in _played(tasks, processes=options.jobs, skipped=skipped):
                 results.append(found)

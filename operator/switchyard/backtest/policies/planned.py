@@ -218,7 +218,7 @@ class Planned:
         for key, run in yard.waiting.items():
             job = known.get(key)
             if job is None:
-                job = _job(run, present)
+                job = waiting_job(run, present)
             elif job.state is not model.JobState.PENDING:
                 job = dataclasses.replace(
                     job,
@@ -318,7 +318,8 @@ def _plain(key: str) -> str:
     return key.removeprefix(f"{_NAMESPACE}/")
 
 
-def _job(run: world.Run, present: streams.Stream) -> model.Job:
+def waiting_job(run: world.Run, present: streams.Stream) -> model.Job:
+    """A job that waits, as the operator has it."""
     job = run.script
     start = present.moment(0)
     return model.Job(

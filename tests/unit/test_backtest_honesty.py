@@ -1,0 +1,220 @@
+"""What a back-test says can be believed: it counts as the operator counts, and adds nothing of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import sample_script as sample
+from switchyard.backtest import account as accounts
+from switchyard.backtest import course, farm, output, rewards, stream, world
+from switchyard.backtest import script as scripts
+from switchyard.backtest.policies import planned
+from switchyard.fleet import model
+from switchyard.market import quotes
+from switchyard.planning import request as planning
+from switchyard.valuation import worth
+
+
+def market(given: scripts.Script, step: int) -> quotes.Market:
+    found = {farm.power_feed(site.name): float(site.usd_per_kwh[step]) for site in given.sites}
+    found |= {farm.coin_feed(coin.name): float(coin.usd_per_unit_hour[step]) for coin in given.coins}
+    now = sample.START
+    return quotes.Market(
+        at=now,
+        quotes={
+            name: quotes.Quote(feed=name, quantity=quotes.Quantity.COIN_REVENUE, value=value, as_of=now, trust=1.0)
+            for name, value in found.items()
+        },
+    )
+
+
+@pytest.mark.parametrize("gpus", [1, 6])
+def test_the_world_pays_what_the_operator_values(gpus: int) -> None:
+    group = sample.group(gpus_per_rig=gpus, rigs=2, ai_watts=180.5, idle_watts=12.25)
+    given = sample.script(1, steps=40, groups=(group,))
+    (table,) = rewards.tables(given)
+    (hire,) = table.hires
+    job = dataclasses.replace(sample.jobs(count=1)[0], replicas=gpus, bid_usd_per_gpu_hour=0.09)
+    run = world.Run(script=job, number=0, arrived_seconds=0.0)
+    built = farm.build(given)
+    present = stream.Stream(given, revenue=stream.observed(given, seed=0))
+    present.advance()
+    work = planned.waiting_job(run, present)
+    built = dataclasses.replace(built, jobs=built.jobs.set(work.key, work))
+    for step in range(given.steps):
+        valuation = worth.value(built, market(given, step), sample.START)
+        (value,) = valuation.classes.values()
+        for place, mode in enumerate(table.modes):
+            if mode.kind is model.ModeKind.AI:
+                continue
+            assert value.worths[mode].net_usd_per_hour == pytest.approx(table.rates[step, place], rel=1e-12)
+            assert value.worths[mode].watts == pytest.approx(table.watts[place])
+        full = table.rates[step, hire.mode] + gpus * hire.premium[step]
+        assert value.worths[work.mode].net_usd_per_hour == pytest.approx(full, rel=1e-12)
+        assert value.worths[work.mode].watts == pytest.approx(table.watts[hire.mode] + gpus * table.working_watts)
+
+
+def counted_again(given: scripts.Script, paths: tuple[accounts.Path, ...], scale: float) -> float:
+    """The profit of paths by plain sums over rigs and steps, from the Script alone."""
+    total = 0.0
+    hours = given.step_seconds / 3600
+    coins = {coin.name: coin for coin in given.coins}
+    sites = {site.name: site for site in given.sites}
+    for group, path in zip(given.groups, paths, strict=True):
+        site, gpus = sites[group.site], group.gpus_per_rig
+        modes = [(model.ModeKind.MINING, name) for name in group.yields] + [(model.ModeKind.IDLE, "")]
+        modes += [(model.ModeKind.OFF, "")] if group.off else []
+        demands = [demand for demand in given.demands if demand.group == group.name]
+        modes += [(model.ModeKind.AI, demand.name) for demand in demands]
+        before = [(model.ModeKind.IDLE, "")] * group.rigs
+        for step in range(given.steps):
+            power = float(site.usd_per_kwh[step]) * site.pue / 1000
+            here = [modes[place] for place in path[step].tolist()]
+            for demand in demands:
+                mode = (model.ModeKind.AI, demand.name)
+                wanted = min(int(demand.gpus_wanted[step]), group.rigs * gpus)
+                served = min(wanted, gpus * here.count(mode))
+                total += (
+                    served
+                    * (float(demand.usd_per_gpu_hour[step]) - (group.ai_watts - group.idle_watts) * power)
+                    * hours
+                )
+                stayed = sum(1 for x, y in zip(before, here, strict=True) if x == y == mode)
+                evicted = max(0, min(wanted, gpus * before.count(mode)) - gpus * stayed)
+                total -= evicted * given.switching.eviction_usd_per_gpu * scale
+            for x, (kind, name) in zip(before, here, strict=True):
+                if kind is model.ModeKind.MINING:
+                    gross = coins[name].usd_per_unit_hour[step] * group.yields[name].hashrate * (1 - coins[name].fee)
+                    watts = group.base_watts + gpus * group.yields[name].watts
+                    total += (gpus * float(gross) - watts * power) * hours
+                elif kind is model.ModeKind.OFF:
+                    total -= group.off_watts * power * hours
+                else:
+                    total -= (group.base_watts + gpus * group.idle_watts) * power * hours
+                if x != (kind, name):
+                    total -= gpus * given.switching.usd_per_gpu(x[0], kind, scale=scale)
+            before = here
+    return total
+
+
+@pytest.mark.parametrize("policy", ["switchyard", "greedy", "tuned-threshold", "best-static", "clairvoyant"])
+@pytest.mark.parametrize("gpus", [1, 3])
+def test_profit_is_what_plain_sums_over_the_modes_give(policy: str, gpus: int) -> None:
+    groups = (sample.group(gpus_per_rig=gpus), sample.group("cellar", rigs=2, off=False, ai=False))
+    given = sample.script(7, steps=150, groups=groups)
+    for scale in (1.0, 3.0):
+        played = course.Course(given, seed=0)
+        found = played.play(policy, scale=scale)
+        again = counted_again(given, played.paths(policy, scale=scale), scale)
+        assert found.measures.profit_usd == pytest.approx(again, rel=1e-9)
+
+
+@pytest.mark.parametrize("policy", ["switchyard", "wfa"])
+def test_with_free_switching_our_policy_earns_all_there_is(policy: str) -> None:
+    given = sample.script(8, steps=300, demand=False, switching=sample.switching(moves={}, eviction_usd_per_gpu=0.0))
+    (table,) = rewards.tables(given)
+    most = table.rates.max(axis=1).sum() * table.group.rigs * given.step_seconds / 3600
+    found = course.Course(given, seed=0).play(policy, scale=1.0).measures
+    assert most * 0.999 <= found.profit_usd <= most + 1e-9
+
+
+@pytest.mark.parametrize("policy", ["switchyard", "wfa", "greedy", "threshold:10:1h", "tuned-threshold"])
+def test_constant_prices_make_nobody_move(policy: str) -> None:
+    given = sample.script(9, steps=200)
+    still = dataclasses.replace(
+        given,
+        warmup_steps=50,
+        sites=tuple(dataclasses.replace(each, usd_per_kwh=np.full(200, 0.08)) for each in given.sites),
+        coins=tuple(
+            dataclasses.replace(each, usd_per_unit_hour=np.full(200, float(each.usd_per_unit_hour[0])))
+            for each in given.coins
+        ),
+        demands=tuple(dataclasses.replace(each, gpus_wanted=np.full(200, 2, dtype=np.int64)) for each in given.demands),
+    )
+    assert course.Course(still, seed=0).play(policy, scale=1.0).measures.switches_per_gpu_day == 0.0
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
+    given = sample.script(10, steps=150, noise=scripts.Noise(sigma=0.1))
+    given = dataclasses.replace(given, jobs=sample.jobs(10, count=30, steps=150))
+
+    def document(seed: int) -> str:
+        played = course.Course(given, seed=seed)
+        found = [played.play(policy, scale=1.0) for policy in ("switchyard", "wfa", "greedy", "clairvoyant")]
+        return output.document([dataclasses.replace(each, seed=0) for each in found], {}, timings=False)
+
+    assert document(1) == document(1)
+    assert document(1) != document(2)
+
+
+def test_noise_is_as_wide_and_as_long_as_it_says() -> None:
+    noise = scripts.Noise(sigma=0.05, half_life_seconds=3600.0)
+    given = sample.script(0, steps=60_000, noise=noise)
+    seen = stream.observed(given, seed=3)
+    for coin in given.coins:
+        z = np.log(seen[coin.name] / coin.usd_per_unit_hour)
+        assert np.std(z) == pytest.approx(0.05, rel=0.05)
+        assert np.corrcoef(z[:-6], z[6:])[0, 1] == pytest.approx(0.5, abs=0.04)
+    first, second = (np.log(seen[coin.name] / coin.usd_per_unit_hour) for coin in given.coins)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
+
+
+def test_policies_pay_the_true_price_for_what_they_saw_wrongly() -> None:
+    quiet = sample.script(12, steps=200)
+    loud = dataclasses.replace(quiet, noise=scripts.Noise(sigma=0.8))
+    results = [course.Course(each, seed=0) for each in (quiet, loud)]
+    assert results[0].best(1.0) == results[1].best(1.0)
+    earned = [each.play("greedy", scale=1.0).measures.profit_usd for each in results]
+    assert earned[1] < earned[0]
+
+
+class Recorder:
+    """Keeps the requests; plans nothing."""
+
+    def __init__(self) -> None:
+        self.requests: list[planning.PlanRequest] = []
+
+    def __call__(self, request: planning.PlanRequest) -> planning.PlanReply:
+        self.requests.append(request)
+        return planning.PlanReply(
+            moves=(),
+            admissions=(),
+            refusals=(),
+            preemptions=(),
+            reserve_usd_per_gpu_hour={},
+            decisions={},
+            memory=request.memory,
+        )
+
+
+def test_the_plan_is_asked_as_the_operator_asks_it() -> None:
+    groups = (sample.group(circuit="left"), sample.group("cellar", gpus_per_rig=2, ai=False))
+    given = sample.script(1, steps=3, groups=groups)
+    (site,) = given.sites
+    forecast = scripts.Publication(step=1, start=sample.START, interval_seconds=3600, usd_per_kwh=(0.1, 0.2))
+    given = dataclasses.replace(
+        given, sites=(dataclasses.replace(site, circuits={"left": 900.0}, publications=(forecast,)),)
+    )
+    recorder = Recorder()
+    policy = planned.Planned(given, scale=2.0, plan=recorder)
+    present = stream.Stream(given, revenue=stream.observed(given, seed=0))
+    world.play(given, rewards.tables(given), policy, present, scale=2.0)
+    first, second, _ = recorder.requests
+    assert [view.mode for view in first.rigs] == [model.IDLE] * 8
+    assert {view.circuit for view in first.rigs} == {"barn/left", ""}
+    assert first.circuits["barn/left"].limit_watts == 900.0
+    assert second.rigs is first.rigs, "nothing has moved, so the views are the same"
+    (demand,) = first.demands
+    assert demand.gpus_wanted == given.demands[0].gpus_wanted[0]
+    assert demand.eviction_usd_per_gpu == 0.1
+    (key,) = demand.classes
+    into = first.costs[key, model.IDLE, demand.mode]
+    assert into.seconds == 0.0
+    assert into.usd == pytest.approx(2 * (480 / 3600 * 0.2 + 0.003))
+    pool = {value.rig_class.pool: name for name, value in first.classes.items()}
+    assert first.costs[pool["cellar"], model.IDLE, model.Mode(model.ModeKind.MINING, "kas")].usd == pytest.approx(
+        2 * 2 * (180 / 3600 * 0.2 + 0.003)
+    )
