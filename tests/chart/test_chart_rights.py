@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ SPARE = {
     # When what it creates is there already, it looks at it: another attempt of its own came through, unheard.
     ("events.k8s.io", "events", "get"),
     ("events.k8s.io", "events", "patch"),
+    # Server-side apply creates what is not there: asked for as a patch, and refused without the right to create.
+    ("", "configmaps", "create"),
 }
 """What this run need not come to, but another may."""
 
@@ -261,7 +264,9 @@ async def play(stage: Stage) -> None:
 async def test_operator_needs_these_rights_and_no_others(stage: Stage) -> None:
     control_plane = stage.control_plane
     kubeconfig = control_plane.service_account_kubeconfig(namespace=NAMESPACE, name="farm")
-    with OperatorProcess(kubeconfig=kubeconfig, arguments=["--plan-interval=2s"], log=stage.log) as operator:
+    memory = [f"--memory-namespace={NAMESPACE}", "--memory-name=farm-memory"]
+    arguments = ["--plan-interval=2s", *memory]
+    with OperatorProcess(kubeconfig=kubeconfig, arguments=arguments, log=stage.log) as operator:
         async with agents(control_plane):
             await asyncio.to_thread(operator.wait_ready)
             try:
@@ -269,8 +274,11 @@ async def test_operator_needs_these_rights_and_no_others(stage: Stage) -> None:
             except (TimeoutError, AssertionError) as problem:
                 problem.add_note(operator.output()[-5000:])
                 raise
-        operator.check()
+        # At its end it writes down what it has learned.
+        assert operator.signal(signal.SIGTERM, wait_seconds=20) == 0
         log = operator.output()
+    learned = control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/farm-memory")["data"]
+    assert json.loads(learned["switching"])["phases"]
 
     entries = stage.entries()
     refused = [entry for entry in entries if entry["responseStatus"]["code"] in (401, 403)]
@@ -300,7 +308,11 @@ def rights(control_plane: ControlPlane) -> set[Right]:
     """What the chart's roles give."""
     api = control_plane.api
     kinds = "/apis/rbac.authorization.k8s.io/v1"
-    roles = [("", api.get(f"{kinds}/clusterroles/farm")), (MINERS, api.get(f"{kinds}/namespaces/{MINERS}/roles/farm"))]
+    roles = [
+        ("", api.get(f"{kinds}/clusterroles/farm")),
+        (MINERS, api.get(f"{kinds}/namespaces/{MINERS}/roles/farm")),
+        (NAMESPACE, api.get(f"{kinds}/namespaces/{NAMESPACE}/roles/farm-memory")),
+    ]
     return {
         Right(group, resource, verb, namespace)
         for namespace, role in roles
@@ -315,12 +327,14 @@ def covers(given: Right, used: Right) -> bool:
     return dataclasses.replace(used, namespace=given.namespace) == given and given.namespace in ("", used.namespace)
 
 
-def may(stage: Stage, verb: str, resource: str, *arguments: str) -> bool:
+def may(stage: Stage, verb: str, resource: str, *arguments: str, name: str = "") -> bool:
     """What `kubectl auth can-i` says of the account."""
     # For kubectl, what stands behind a slash is a name.
     resource, _, subresource = resource.partition("/")
     if subresource:
         arguments = (*arguments, f"--subresource={subresource}")
+    if name:
+        resource = f"{resource}/{name}"
     try:
         answer = stage.control_plane.kubectl("auth", "can-i", verb, resource, f"--as={ACCOUNT}", *arguments)
     except CommandError as refused:
@@ -334,6 +348,9 @@ def may(stage: Stage, verb: str, resource: str, *arguments: str) -> bool:
 @pytest.mark.parametrize(
     ("verb", "resource", "namespace"),
     [
+        ("get", "configmaps", NAMESPACE),
+        ("create", "configmaps", NAMESPACE),
+        ("patch", "configmaps", NAMESPACE),
         ("get", "secrets", TENANT),
         ("get", "secrets", NAMESPACE),
         ("list", "secrets", MINERS),
@@ -376,6 +393,9 @@ def test_account_may_not_in_the_cluster(stage: Stage, verb: str, resource: str) 
 
 def test_account_may_where_it_must(stage: Stage) -> None:
     """And the question is rightly put: the same words get a yes where there is a right."""
+    assert may(stage, "patch", "configmaps", f"--namespace={NAMESPACE}", name="farm-memory")
+    assert not may(stage, "patch", "configmaps", f"--namespace={NAMESPACE}", name="another")
+    assert not may(stage, "patch", "configmaps", f"--namespace={MINERS}", name="farm-memory")
     assert may(stage, "get", "secrets", f"--namespace={MINERS}")
     assert may(stage, "delete", "pods", f"--namespace={MINERS}")
     assert may(stage, "patch", "nodes")
