@@ -48,7 +48,7 @@ class Lots:
     member: Mapping[str, tuple[int, float]]
 
 
-def gather(farm: program_matrix.Farm) -> Lots:
+def gather(farm: program_matrix.Farm) -> Lots | None:
     """The lots of all waiting gangs that may start later; a unit is a rig of the block that needs fewest."""
     edges = farm.edges[1:-1]
     gangs = [
@@ -56,6 +56,8 @@ def gather(farm: program_matrix.Farm) -> Lots:
         for gang in farm.problem.gangs
         if edges.size and gang.last_start_hours >= edges[0] and any(fit.slots > 0 for fit in gang.fits.values())
     ]
+    if not gangs:
+        return None
     need, slots, watts = farm.fit(gangs)
     alike = program_matrix.uniform(need, slots)
     replicas = np.array([gang.replicas for gang in gangs])[:, None]
@@ -71,7 +73,9 @@ def gather(farm: program_matrix.Farm) -> Lots:
     def mean(figures: Floats) -> Floats:
         columns = figures.reshape(len(gangs), -1)
         sums = [np.bincount(lot, weights=column * size, minlength=count) for column in columns.T]
-        return np.asarray(np.array(sums).T.reshape(count, *figures.shape[1:]) / units.reshape(-1, *[1] * (figures.ndim - 1)))
+        return np.asarray(
+            np.array(sums).T.reshape(count, *figures.shape[1:]) / units.reshape(-1, *[1] * (figures.ndim - 1))
+        )
 
     starts = np.full((count, _STARTS), np.nan)
     for at, steps in zip(lot, chosen, strict=True):
@@ -103,7 +107,5 @@ def _sorted_out(
     limits = np.quantile(paid, np.arange(1, _BIDS) / _BIDS)
     bids, lengths = np.searchsorted(limits, paid, side="right"), np.searchsorted(_HOURS, hours)
     found: dict[tuple[object, ...], int] = {}
-    keys = [
-        (tuple(np.flatnonzero(slots[at])), int(bids[at]), int(lengths[at]), chosen[at]) for at in range(len(gangs))
-    ]
+    keys = [(tuple(np.flatnonzero(slots[at])), int(bids[at]), int(lengths[at]), chosen[at]) for at in range(len(gangs))]
     return np.array([found.setdefault(key, len(found)) for key in keys], dtype=np.int64)

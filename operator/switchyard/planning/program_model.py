@@ -100,9 +100,7 @@ def _paying(farm: Farm) -> tuple[list[Gang], Ints, Ints, Floats]:
     need, slots, watts = farm.fit(gangs)
     hours = np.array([gang.hours for gang in gangs])
     share = covers(farm.edges, 0.0, hours)
-    enter = np.array(
-        [min([block.later_in_usd, *(origin.in_usd for origin in block.origins)]) for block in farm.blocks]
-    )
+    enter = np.array([min([block.later_in_usd, *(origin.in_usd for origin in block.origins)]) for block in farm.blocks])
     rig = farm.rig_usd(watts, share) + farm.prorated(hours)[:, None] * (enter + farm.out)
     # The least that any mixture of blocks could cost: all rigs as cheap as the cheapest, for what they hold.
     replicas = np.array([gang.replicas for gang in gangs])[:, None]
@@ -190,7 +188,7 @@ def _later(farm: Farm, rows: Rows, gangs: list[Gang], x: Ints) -> None:
     """Waiting gangs that start at a later step, as a flow; what starts now is not there to start later."""
     # Not only those that pay now: power may be cheap at night.
     lots = program_lots.gather(farm)
-    if not lots.size.size:
+    if lots is None:
         return
     total = rows.sparse.add_rows(-math.inf, lots.size, lots.size.shape)
     cols = _fluid(farm, rows, lots.fluid)

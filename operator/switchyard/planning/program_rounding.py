@@ -12,6 +12,9 @@ from switchyard.planning.program_model import Model
 from switchyard.planning.program_values import Floats, covers
 
 _WHOLE: Final = 1e-6
+_LIKELY: Final = 0.5
+"""The share of a gang at work from which on it comes before gangs that wait and of which the program is not sure."""
+
 _NEAR: Final = 0.02
 """A gang that the program leaves out may still fill a gap if it falls short of the prices by no more than this share."""
 
@@ -34,7 +37,8 @@ class Plan:
 
 def rounded(model: Model, point: Point) -> Plan:
     """A plan that breaks no limit of now. Deterministic: ties go by the order of gangs."""
-    keep = point.value[model.keep] >= 0.5
+    kept = point.value[model.keep]
+    keep = kept > 1 - _WHOLE
     share_x = point.value[model.x]
     placed = np.where(model.y >= 0, point.value[np.maximum(model.y, 0)], 0.0)
     sure = (share_x > 1 - _WHOLE) & (np.abs(placed - placed.round()) < _WHOLE).all(axis=1)
@@ -44,11 +48,14 @@ def rounded(model: Model, point: Point) -> Plan:
     paid = np.array([gang.usd_per_hour * min(gang.hours, model.farm.edges[-1]) for gang in model.gangs])
     tried = np.flatnonzero(~sure & ((share_x > _WHOLE) | (short <= _NEAR * paid)))
     per_rig = short / np.maximum(np.where(model.slots > 0, _needs(model), np.iinfo(np.int64).max).min(axis=1), 1)
+    worth = -np.concatenate(model.sparse.cost)[model.keep]
+    stopped = [int(at) for at in sorted(np.flatnonzero(~keep), key=lambda at: (-round(kept[at], 6), at))]
+    for at in stopped:
+        keep[at] = kept[at] >= _LIKELY and room.spare(at)
     for at in sorted(tried, key=lambda at: (-round(share_x[at], 6), round(per_rig[at], 9), at)):
         rigs[at] = room.place(int(at), _preference(model, point, placed, int(at)))
-    worth = -np.concatenate(model.sparse.cost)[model.keep]
-    for at in np.flatnonzero(~keep & (worth > 0)):
-        keep[at] = room.spare(int(at))
+    for at in stopped:
+        keep[at] = keep[at] or (worth[at] > 0 and room.spare(at))
     return Plan(rigs=rigs, keep=keep.astype(np.int64))
 
 
@@ -144,9 +151,7 @@ class _Room:
             budgets = [
                 left - moved * (block in inside) for (inside, _), left in zip(self._budgets, budgets, strict=True)
             ]
-            quotas = [
-                left - count * (block in inside) for (inside, _), left in zip(self._quotas, quotas, strict=True)
-            ]
+            quotas = [left - count * (block in inside) for (inside, _), left in zip(self._quotas, quotas, strict=True)]
             if rest <= 0:
                 break
         if rest > 0:
@@ -162,9 +167,13 @@ class _Room:
     def spare(self, at: int) -> bool:
         """Whether a gang that was to be stopped can stay after all; its rigs are then taken back."""
         held = self._model.held[at].astype(np.int64)
-        if (held > self._freed).any():
+        quotas = [(inside, left - int(held[inside].sum())) for inside, left in self._quotas]
+        watts = self._watts - self._watts_of(np.array([at]))
+        if (held > self._freed).any() or any(left < 0 for _, left in quotas) or (watts.min(initial=0.0) < -1e-6):
             return False
         self._freed -= held
+        self._budgets = [(inside, left + int(held[inside].sum())) for inside, left in self._budgets]
+        self._quotas, self._watts = quotas, watts
         return True
 
     def _more_watts(self, at: int, block: int) -> Floats:
@@ -175,14 +184,23 @@ class _Room:
         """Watts per short circuit and step: gangs, and all other rigs at the least they can draw."""
         model, problem = self._model, self._model.farm.problem
         drawn = np.zeros((len(model.circuits), problem.steps))
-        share = covers(model.farm.edges, 0.0, np.array([work.hours for work in problem.working]))
         for block, circuit in enumerate(self._fed):
             if circuit < 0:
                 continue
             drawn[circuit] += model.farm.rigs[block] * self._least[block]
             more = (model.watts_each[:, block] - self._least[block]) * rigs[:, block]
             drawn[circuit] += more @ self._share
+        return drawn + self._watts_of(np.flatnonzero(keep))
+
+    def _watts_of(self, working: Ints) -> Floats:
+        """Watts per short circuit and step that gangs at work draw beyond the least."""
+        model, problem = self._model, self._model.farm.problem
+        drawn = np.zeros((len(model.circuits), problem.steps))
+        share = covers(model.farm.edges, 0.0, np.array([problem.working[at].hours for at in working]))
+        for block, circuit in enumerate(self._fed):
+            if circuit < 0:
+                continue
             key = model.farm.keys[block]
-            each = np.array([work.watts.get(key, 0.0) for work in problem.working]) - self._least[block]
-            drawn[circuit] += (each * model.held[:, block] * keep) @ share
+            each = np.array([problem.working[at].watts.get(key, 0.0) for at in working]) - self._least[block]
+            drawn[circuit] += (each * model.held[working, block]) @ share
         return drawn
