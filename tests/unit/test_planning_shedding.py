@@ -101,12 +101,10 @@ def test_a_rig_that_is_on_its_way_to_rest_is_not_waited_for_by_stopping_others()
     assert not reply.moves
 
 
-def test_off_is_taken_where_idle_does_not_free_enough() -> None:
-    # Power costs nothing here, so that Idle and Off leave the same and Idle, the cheaper to reach, comes first.
-    free = dataclasses.replace(barn(c1=2 * RESTS - 50), tariff=model.FixedTariff(usd_per_kwh=0.0))
-    made = farm({"rig-0": KAS, "rig-1": KAS}, 0)
-    made = dataclasses.replace(made, sites=made.sites.set("barn", free))
-    assert sorted(stopped(policy.plan(worlds.requested(made, MARKET))).values()) == [model.IDLE, model.OFF]
+def test_rigs_at_rest_are_powered_off_where_that_is_still_too_much() -> None:
+    rigs = [sample.rig("pinned", circuit="c1", pin=model.Pin.MINING), sample.rig("rig-0", circuit="c1")]
+    made = farm({"pinned": KAS, "rig-0": model.IDLE}, MINES + 100, rigs=rigs)
+    assert stopped(policy.plan(worlds.requested(made, MARKET))) == {"rig-0": model.OFF}
 
 
 def test_a_rig_rests_idle_where_its_pool_allows_no_rest_at_all() -> None:
