@@ -178,7 +178,9 @@ def test_install_is_accepted_whole(control_plane: ControlPlane, installed: dict[
         "ClusterRole/farm",
         "ClusterRoleBinding/farm",
         "Role/farm",
+        "Role/farm-memory",
         "RoleBinding/farm",
+        "RoleBinding/farm-memory",
         "Service/farm",
         "Deployment/farm",
     }
