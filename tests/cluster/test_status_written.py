@@ -183,6 +183,7 @@ def coin_status(old: dict[str, Any]) -> dict[str, Any]:
         feeds=["kas-usd"],
         secrets=[],
         miners_namespace="switchyard-miners",
+        measured={sample_farm.GPU: model.Benchmark(hashrate=0.0325, watts=128)},
     )
 
 
@@ -195,7 +196,8 @@ def job_status(old: dict[str, Any]) -> dict[str, Any]:
         message="m",
     )
     one = sample_farm.job(status={})
-    one = dataclasses.replace(one, status=job.admitted(one, admission, NOW), attempts=1)
+    admitted = job.admitted(one, admission, NOW, checkpoint_interval_seconds=1570.0)
+    one = dataclasses.replace(one, status=admitted, attempts=1)
     pod = model.Pod(
         **dict.fromkeys(("namespace", "name", "uid", "resource_version", "node_name", "role", "rig", "coin"), ""),
         job="j",
