@@ -109,7 +109,7 @@ class Inlet:
             feed = self._store.snapshot().feeds.get(metadata["name"])
             if feed is not None and feed.uid == metadata["uid"]:
                 created = datetime.datetime.fromisoformat(metadata["creationTimestamp"])
-                self._feeds.set(feed.name, feed.spec, created)
+                self._feeds.set(feed.name, feed.spec, created, last_good=feed.status.get("lastGood"))
 
     def remove(self, plural: str, namespace: str | None, name: str, *, resource_version: int | None = None) -> None:
         """An object is gone."""

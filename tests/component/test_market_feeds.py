@@ -219,7 +219,9 @@ async def test_a_removed_feed_is_forgotten_and_no_longer_asked(found: feeds.Feed
     ("change", "message"),
     [
         ({"unit": "USD/(MH/s)/day"}, "USD/(MH/s)/day is a unit of CoinRevenue, not of ElectricityPrice"),
-        ({"unit": "EUR/MWh"}, "unit: Input should be 'USD/kWh'"),
+        ({"unit": "EUR/GJ"}, "unit: Input should be 'USD/kWh'"),
+        ({"unit": "EUR/MWh"}, "a price in EUR/MWh needs exchange"),
+        ({"exchange": {"rate": "1.1"}}, "exchange is for prices in another currency than US dollars"),
         ({"interval": "often"}, "interval"),
         ({"bounds": {"min": 0, "max": "1"}}, "bounds.min"),
         ({"source": {}}, "exactly one of"),

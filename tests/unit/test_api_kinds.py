@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from switchyard import api
-from switchyard.api import aijob, base, coin, gpupool, pricefeed, rig, site
+from switchyard.api import aijob, base, coin, feedunit, gpupool, pricefeed, rig, site
 from switchyard.cluster import names
 from switchyard.fleet import model
 from switchyard.market import quotes, units
@@ -207,8 +207,8 @@ def test_the_words_are_those_of_the_other_rooms() -> None:
     assert words(aijob.WorkloadClass) == words(model.WorkloadClass)
     assert words(rig.Pin) == words(model.Pin)
     assert set(words(gpupool.ShareKind)) < set(words(model.ModeKind))
-    assert words(pricefeed.Quantity) == words(quotes.Quantity)
-    assert sorted(words(pricefeed.FeedUnit)) == sorted(units.UNITS)
+    assert words(feedunit.Quantity) == words(quotes.Quantity)
+    assert sorted(words(feedunit.FeedUnit)) == sorted(units.UNITS)
     assert sorted(words(coin.HashrateUnit)) == sorted(units.HASH_RATES)
 
 

@@ -8,139 +8,9 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
-from switchyard.api import base, fields, text
+from switchyard.api import base, feedsource, feedunit, fields, text
 
-
-class Quantity(enum.StrEnum):
-    """What a feed quotes."""
-
-    ELECTRICITY_PRICE = "ElectricityPrice"
-    COIN_REVENUE = "CoinRevenue"
-
-
-class FeedUnit(enum.StrEnum):
-    """Units a source may speak in; quotes are converted."""
-
-    USD_PER_KWH = "USD/kWh"
-    USD_PER_MWH = "USD/MWh"
-    USD_PER_KH_DAY = "USD/(kH/s)/day"
-    USD_PER_MH_DAY = "USD/(MH/s)/day"
-    USD_PER_GH_DAY = "USD/(GH/s)/day"
-    USD_PER_SOL_DAY = "USD/(Sol/s)/day"
-    USD_PER_KH_HOUR = "USD/(kH/s)/hour"
-    USD_PER_MH_HOUR = "USD/(MH/s)/hour"
-    USD_PER_GH_HOUR = "USD/(GH/s)/hour"
-    USD_PER_SOL_HOUR = "USD/(Sol/s)/hour"
-
-
-class FileFormat(enum.StrEnum):
-    """Formats of price files."""
-
-    CSV = "CSV"
-    JSON_LINES = "JSONLines"
-
-
-SignedNumber = Annotated[float, fields.number(example="0.085", least=None)]
-Timeout = Annotated[float, fields.duration(example="5s", least="1s", most="1m")]
-Pointer = Annotated[
-    str,
-    pydantic.Field(max_length=256),
-    base.Rule(
-        rule="self == '' || self.startsWith('/')",
-        message='must be a JSON pointer that begins with "/", such as "/data/0/price"',
-    ),
-]
-ColumnName = Annotated[str, pydantic.Field(min_length=1, max_length=128)]
-
-
-class StaticSource(base.Model):
-    """A price that somebody typed in."""
-
-    value: SignedNumber
-    """The price in the feed's unit."""
-
-
-class Replay(base.Model):
-    """Plays a file's past as if it were now, for demonstrations and tests."""
-
-    start: datetime.datetime
-    """Moment in the file that the feed's creation stands for, RFC 3339."""
-    speed: Annotated[int, pydantic.Field(ge=1, le=100_000)] = 1
-    """How many times faster than the clock the file's time runs. Default 1."""
-
-
-class FileSource(base.Model):
-    """A file of times and prices in the operator's container, such as a mounted ConfigMap."""
-
-    path: Annotated[
-        str,
-        pydantic.Field(max_length=1024),
-        base.Rule(
-            rule="size(self) > 0 && !self.split('/').exists(part, part == '..') && !self.endsWith('/')",
-            message="must be the path of a file in the operator's folder of prices, such as spot.csv, without ..",
-        ),
-    ]
-    """Path of the file, in the operator's folder of prices (its option --prices)."""
-    format: FileFormat = FileFormat.CSV
-    """CSV (default) with a header line, or JSONLines: one JSON object per line."""
-    time_column: ColumnName = "time"
-    """Column or key that holds the time, RFC 3339 or Unix seconds. Default time."""
-    value_column: ColumnName = "value"
-    """Column or key that holds the price. Default value."""
-    where: Annotated[dict[str, Annotated[str, pydantic.Field(max_length=256)]], pydantic.Field(max_length=8)] = (
-        pydantic.Field(default_factory=dict)
-    )
-    """Takes only lines whose columns have these values, such as one zone of a market's file."""
-    time_zone: fields.TimeZone | None = None
-    """Time zone of times that name none, a name of the IANA database. Absent: such times are refused. A line for an
-    hour that clocks skip is left out; of an hour that comes twice the first line is the first pass."""
-    replay: Replay | None = None
-    """Plays the file's past as if it were now. Absent: the file's times are taken as they are."""
-
-
-class HttpSource(base.Model):
-    """A JSON document on the web."""
-
-    url: fields.WebAddress
-    """Address of the document."""
-    pointer: Pointer = ""
-    """JSON pointer (RFC 6901) to the price in the document, such as /data/0/price. Default: the whole document."""
-    time_pointer: Pointer | None = None
-    """JSON pointer to the time the price speaks of: RFC 3339 or Unix seconds. Absent: the time of reading."""
-    timeout: Timeout = pydantic.Field("5s", validate_default=True)
-    """How long one attempt may take, 1s to 1m. Default 5s."""
-
-
-class PrometheusSource(base.Model):
-    """A query to a Prometheus server."""
-
-    url: fields.WebAddress
-    """Address of the server, such as http://prometheus.monitoring:9090."""
-    query: Annotated[str, pydantic.Field(min_length=1, max_length=4096)]
-    """PromQL that gives one number: a scalar, or a vector with one element."""
-    timeout: Timeout = pydantic.Field("5s", validate_default=True)
-    """How long one attempt may take, 1s to 1m. Default 5s."""
-
-
-class Source(base.Model):
-    """Where the price is read: exactly one of static, file, http and prometheus."""
-
-    rules: ClassVar = (
-        base.Rule(
-            rule="[has(self.static), has(self.file), has(self.http), has(self.prometheus)]"
-            ".filter(set, set).size() == 1",
-            message="source must have exactly one of static, file, http and prometheus",
-        ),
-    )
-
-    static: StaticSource | None = None
-    """A price that somebody typed in. It never ages."""
-    file: FileSource | None = None
-    """A file of times and prices in the operator's container."""
-    http: HttpSource | None = None
-    """A JSON document on the web."""
-    prometheus: PrometheusSource | None = None
-    """A query to a Prometheus server."""
+SignedNumber = feedsource.SignedNumber
 
 
 class Freshness(base.Model):
@@ -179,16 +49,104 @@ class Bounds(base.Model):
     """Greatest believable value in the feed's unit."""
 
 
+class Action(enum.StrEnum):
+    """What is done with an outlier."""
+
+    HOLD = "Hold"
+    ACCEPT = "Accept"
+
+
+class Outliers(base.Model):
+    """A value far from all that was seen lately is not believed until it persists; the last good one stays so long."""
+
+    rules: ClassVar = (
+        base.Rule(
+            rule=f"!self.persist.matches('{text.DURATION_PATTERN}') || "
+            f"!self.window.matches('{text.DURATION_PATTERN}') || duration(self.persist) <= duration(self.window)",
+            message="persist must not be longer than window: what has lasted that long is no outlier",
+            field_path=".persist",
+        ),
+    )
+
+    action: Action = Action.HOLD
+    """Hold (default): an outlier is believed once it persists. Accept: any value within the bounds is believed."""
+    sigma: Annotated[float, fields.number(example="3", least=None, above=0, most=100)] = pydantic.Field(
+        "3", validate_default=True
+    )
+    """How many standard deviations from the mean of the window make an outlier. Default 3. A deviation counts as no
+    less than a share of the mean: a quarter for power (and 0.01 a kWh), a tenth for coins, a seventh for networks, a
+    hundredth for exchange rates."""
+    window: Annotated[float, fields.duration(example="4h", least="10m", most="168h")] = pydantic.Field(
+        "4h", validate_default=True
+    )
+    """Time whose values are compared with. Default 4h. With less than a quarter of it seen, all values are believed."""
+    persist: Annotated[float, fields.duration(example="10m", most="24h")] = pydantic.Field("10m", validate_default=True)
+    """Time after which an outlier is believed, if no other kind of value came between. Default 10m."""
+
+
+class Exchange(base.Model):
+    """What the feed's currency is worth in US dollars: exactly one of priceFeed and rate."""
+
+    rules: ClassVar = (
+        base.Rule(
+            rule="has(self.priceFeed) != has(self.rate)",
+            message="exchange must have exactly one of priceFeed and rate",
+        ),
+    )
+
+    price_feed: Annotated[fields.Name, fields.name_of("PriceFeed")] | None = None
+    """Name of a PriceFeed of quantity ExchangeRate, such as one in USD/EUR. The lesser trust of both counts."""
+    rate: feedsource.PositiveNumber | None = None
+    """US dollars for one unit of the currency, fixed."""
+
+
+class Forecast(base.Model):
+    """Prices that are published ahead, such as those of a day-ahead market: one row for each hour, or quarter of it."""
+
+    source: feedsource.ListSource
+    """Where the rows are read: exactly one of file and http."""
+    unit: feedunit.FeedUnit | None = None
+    """Unit of the rows; the same currency as the feed's unit. Default: the feed's unit."""
+    published_at: fields.ClockTime
+    """Time of day, HH:MM, at which the prices of the next day are published. Nothing is known before."""
+    time_zone: fields.TimeZone = "UTC"
+    """Time zone of publishedAt, and of the days whose prices are published together. Default UTC."""
+    interval: Annotated[float, fields.duration(example="15m", least="10s", most="24h")] = pydantic.Field(
+        "15m", validate_default=True
+    )
+    """Time between two readings, 10s to 24h. Default 15m."""
+
+
 class PriceFeedSpec(base.Model):
     """What is quoted, where it is read, how often, and when it is no longer believed."""
 
     rules: ClassVar = (
+        feedunit.FITS,
         base.Rule(
-            rule="self.quantity == 'ElectricityPrice' ? self.unit in ['USD/kWh', 'USD/MWh'] : "
-            "self.unit.startsWith('USD/(')",
-            message="unit does not fit quantity: ElectricityPrice takes USD/kWh or USD/MWh, CoinRevenue takes USD "
-            "per hash rate and time, such as USD/(MH/s)/day",
-            field_path=".unit",
+            rule=f"has(self.exchange) || !{feedunit.FOREIGN}",
+            message="a price that is not in US dollars needs exchange: a fixed rate, or a PriceFeed of the currency",
+            field_path=".exchange",
+        ),
+        base.Rule(
+            rule=f"!has(self.exchange) || {feedunit.FOREIGN}",
+            message="exchange is for prices in another currency than US dollars",
+            field_path=".exchange",
+        ),
+        base.Rule(
+            rule="!has(self.forecast) || self.quantity == 'ElectricityPrice'",
+            message="only an ElectricityPrice has a forecast",
+            field_path=".forecast",
+        ),
+        base.Rule(
+            rule="!has(self.forecast) || !has(self.forecast.unit) || (self.forecast.unit.endsWith('Wh') && "
+            f"{feedunit.CURRENCY.format(unit='self.forecast.unit')} == {feedunit.CURRENCY.format(unit='self.unit')})",
+            message="forecast.unit must be a price of power in the same currency as unit",
+            field_path=".forecast.unit",
+        ),
+        base.Rule(
+            rule="!has(self.source.network) || self.quantity == 'CoinRevenue'",
+            message="source.network works out CoinRevenue and nothing else",
+            field_path=".source.network",
         ),
         base.Rule(
             rule=f"!self.interval.matches('{text.DURATION_PATTERN}') || "
@@ -200,17 +158,20 @@ class PriceFeedSpec(base.Model):
     )
 
     quantity: Annotated[
-        Quantity,
+        feedunit.Quantity,
         base.Rule(
             rule="self == oldSelf",
             message="quantity cannot be changed: make another PriceFeed and point its users to it",
         ),
     ]
-    """What is quoted: ElectricityPrice for Sites, CoinRevenue for Coins. It cannot be changed."""
-    unit: FeedUnit
-    """Unit the source speaks in. It must fit the quantity."""
-    source: Source
-    """Where the price is read: exactly one of static, file, http and prometheus."""
+    """What is quoted: ElectricityPrice for Sites, CoinRevenue for Coins; ExchangeRate, CoinPrice, NetworkHashrate and
+    NetworkDifficulty for other feeds. It cannot be changed."""
+    unit: feedunit.FeedUnit
+    """Unit the source speaks in. It must fit the quantity. ct is a cent of a euro, p a penny of a pound."""
+    source: feedsource.Source
+    """Where the price is read, or worked out: exactly one of static, file, http, prometheus and network."""
+    exchange: Exchange | None = None
+    """What the feed's currency is worth, for units that are not in US dollars."""
     interval: Annotated[float, fields.duration(example="60s", least="1s", most="24h")] = pydantic.Field(
         "60s", validate_default=True
     )
@@ -219,6 +180,10 @@ class PriceFeedSpec(base.Model):
     """How trust falls with age. With no trusted price a rig keeps what it does."""
     bounds: Bounds | None = None
     """Values outside are absurd: they are refused and the last good price stays. Default: any number is believed."""
+    outliers: Outliers = Outliers()
+    """A value far from all that was seen lately is not believed until it persists. A static source has no outliers."""
+    forecast: Forecast | None = None
+    """Prices that are published ahead. Without them the feed learns from its own values how a day goes."""
 
 
 class LastGood(base.Model):
@@ -232,6 +197,24 @@ class LastGood(base.Model):
     """The moment the value speaks of."""
 
 
+class Converted(base.Model):
+    """The last value in US dollars."""
+
+    value: str
+    """The value in unit."""
+    unit: str
+    """Unit of the value."""
+
+
+class KnownAhead(base.Model):
+    """What is known of prices to come."""
+
+    published_at: datetime.datetime
+    """When the newest of them were published."""
+    until: datetime.datetime
+    """Up to when prices are known."""
+
+
 class PriceFeedStatus(base.Status):
     """The last good value and whether it is trusted."""
 
@@ -239,12 +222,16 @@ class PriceFeedStatus(base.Status):
     """The last value that was believed. Absent until there was one."""
     last_error: str | None = None
     """What went wrong with the last reading, in short. Absent when it went well."""
+    converted: Converted | None = None
+    """The last value in US dollars. Absent where it is quoted in them."""
+    forecast: KnownAhead | None = None
+    """Prices to come, as published by now. Absent where none are known."""
     trust: str | None = None
     """Trust in the last good value, from 1 (fresh) to 0 (nothing may be moved because of it)."""
 
 
 class PriceFeed(base.Resource):
-    """What something is worth, the price of power or a coin's revenue: its source, and when it is not believed."""
+    """What something is worth, such as power or a coin's revenue: where it is read, and when it is not believed."""
 
     names: ClassVar = base.Names(
         kind="PriceFeed",
@@ -261,6 +248,7 @@ class PriceFeed(base.Resource):
             base.condition_column("Ready"),
             base.Column(name="Interval", path=".spec.interval", priority=1),
             base.condition_column("Plausible", priority=1),
+            base.condition_column("ForecastReady", name="Forecast", field="reason", priority=1),
             base.condition_column("Ready", name="Reason", field="reason", priority=1),
             base.AGE,
         ),

@@ -12,10 +12,16 @@ class Quantity(enum.StrEnum):
     """What a feed quotes, and the unit every quote of it is converted to.
 
     ElectricityPrice: USD/kWh. CoinRevenue: USD per (GH/s) and hour; for Sol/s coins USD per (Sol/s) and hour.
+    ExchangeRate: USD for one unit of a currency. CoinPrice: USD for one coin. NetworkHashrate: GH/s, or Sol/s.
+    NetworkDifficulty: without a unit.
     """
 
     ELECTRICITY_PRICE = "ElectricityPrice"
     COIN_REVENUE = "CoinRevenue"
+    EXCHANGE_RATE = "ExchangeRate"
+    COIN_PRICE = "CoinPrice"
+    NETWORK_HASHRATE = "NetworkHashrate"
+    NETWORK_DIFFICULTY = "NetworkDifficulty"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 Everything is computed in the canonical units of `quotes.Quantity`: USD/kWh for electricity, USD per GH/s and hour for
 coins. Equihash coins count solutions, not hashes; no factor connects the two, so USD per Sol/s and hour is canonical
-beside it.
+beside it. A price in another currency is converted to its own kWh or coin first, and by a rate of exchange later.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Unit:
         canonical: text of the unit that values are converted to.
         multiply: a value times this and ...
         divide: ... over this is the value in the canonical unit. Two whole numbers, so that nothing is rounded twice.
+        currency: of a price that is not in US dollars; "" for all others.
     """
 
     text: str
@@ -30,10 +31,15 @@ class Unit:
     canonical: str
     multiply: int = 1
     divide: int = 1
+    currency: str = ""
 
     def to_canonical(self, value: float) -> float:
         """Convert a value of this unit to the canonical one."""
         return value * self.multiply / self.divide
+
+    def from_canonical(self, value: float) -> float:
+        """Convert a value of the canonical unit to this one."""
+        return value * self.divide / self.multiply
 
 
 # Hashes per second in each unit of hash rate.
@@ -45,8 +51,25 @@ HASH_RATES: Final = (*_HASHES, _SOLUTIONS)
 """Units a Coin's benchmarks may be written in."""
 
 
-def _electricity(text: str, *, divide: int) -> Unit:
-    return Unit(text=text, quantity=quotes.Quantity.ELECTRICITY_PRICE, canonical="USD/kWh", divide=divide)
+CURRENCIES: Final = ("EUR", "GBP", "CHF", "CAD", "AUD", "NOK", "SEK", "DKK", "PLN")
+"""Currencies beside US dollars."""
+
+
+def _electricity(text: str, *, money: str, divide: int) -> Unit:
+    return Unit(
+        text=text,
+        quantity=quotes.Quantity.ELECTRICITY_PRICE,
+        canonical=f"{money}/kWh",
+        divide=divide,
+        currency="" if money == "USD" else money,
+    )
+
+
+def _network(text: str, *, multiply: int = 1, divide: int = 1) -> Unit:
+    canonical = _SOLUTIONS if text.endswith(_SOLUTIONS) else "GH/s"
+    return Unit(
+        text=text, quantity=quotes.Quantity.NETWORK_HASHRATE, canonical=canonical, multiply=multiply, divide=divide
+    )
 
 
 def _revenue(rate: str, *, span: str) -> Unit:
@@ -63,9 +86,21 @@ def _revenue(rate: str, *, span: str) -> Unit:
 UNITS: Final = {
     unit.text: unit
     for unit in (
-        _electricity("USD/kWh", divide=1),
-        _electricity("USD/MWh", divide=1000),
+        *(_electricity(f"{money}/kWh", money=money, divide=1) for money in ("USD", *CURRENCIES)),
+        *(_electricity(f"{money}/MWh", money=money, divide=1000) for money in ("USD", *CURRENCIES)),
+        _electricity("ct/kWh", money="EUR", divide=100),
+        _electricity("p/kWh", money="GBP", divide=100),
         *(_revenue(rate, span=span) for span in _HOURS for rate in ("kH/s", "MH/s", "GH/s", _SOLUTIONS)),
+        Unit(text="USD/coin", quantity=quotes.Quantity.COIN_PRICE, canonical="USD/coin"),
+        Unit(text="EUR/coin", quantity=quotes.Quantity.COIN_PRICE, canonical="EUR/coin", currency="EUR"),
+        *(
+            Unit(text=f"USD/{money}", quantity=quotes.Quantity.EXCHANGE_RATE, canonical=f"USD/{money}")
+            for money in CURRENCIES
+        ),
+        *(_network(text, divide=_HASHES["GH/s"] // hashes) for text, hashes in _HASHES.items()),
+        *(_network(f"{prefix}H/s", multiply=1000**power) for power, prefix in enumerate("TPE", start=1)),
+        *(_network(f"{prefix}{_SOLUTIONS}", multiply=1000**power) for power, prefix in enumerate(("", "k", "M"))),
+        Unit(text="difficulty", quantity=quotes.Quantity.NETWORK_DIFFICULTY, canonical="difficulty"),
     )
 }
 """Every unit a PriceFeed may use, by its text."""

@@ -117,7 +117,12 @@ def pricefeed(body: Mapping[str, Any], *, now: datetime.datetime) -> Explanation
         facts.append(
             ("Value", f"{good.get('value')} {good.get('unit')}, as of {wording.when(good.get('asOf'), now=now)}")
         )
+    if converted := status.get("converted"):
+        facts.append(("In dollars", f"{converted.get('value')} {converted.get('unit')}"))
     facts.append(("Trust", f"{trust:.0%}"))
+    if ahead := status.get("forecast"):
+        published = wording.when(ahead.get("publishedAt"), now=now)
+        facts.append(("Known until", f"{wording.when(ahead.get('until'), now=now)}, published {published}"))
     if status.get("lastError"):
         facts.append(("Last attempt", str(status["lastError"])))
     return Explanation(headline=f"{name} {word}", facts=tuple(facts), table=_conditions(status, now=now))

@@ -9,10 +9,12 @@ from switchyard.fleet import model
 from switchyard.market import feeds, quotes
 from switchyard.status import conditions, figures
 
-KNOWN: Final = ("Ready", "Fresh", "Plausible")
+KNOWN: Final = ("Ready", "Fresh", "Plausible", "ForecastReady")
 
 # The source answers, but with something nobody should act on.
-_IMPLAUSIBLE: Final = frozenset({"NotANumber", "OutOfBounds", "NegativeRevenue", "OutOfOrder", "FromTheFuture"})
+_IMPLAUSIBLE: Final = frozenset(
+    {"NotANumber", "OutOfBounds", "NegativeRevenue", "OutOfOrder", "FromTheFuture", "Outlier"}
+)
 
 
 def status(
@@ -26,7 +28,7 @@ def status(
         state: what is known of it, with the trust at `now`; None where nobody has looked yet.
         problem: why the spec could not be read, "" where it could.
     """
-    findings = [_fresh(state), _plausible(state)]
+    findings = [_fresh(state), _plausible(state), _forecast(feed, state)]
     built: dict[str, Any] = {
         "observedGeneration": feed.generation,
         "conditions": conditions.merge(
@@ -42,9 +44,46 @@ def status(
     if state is not None and quote is not None:
         value, unit = (state.value, state.unit) if state.value is not None and state.unit else (quote.value, quote.unit)
         built["lastGood"] = {"value": figures.rate(value), "unit": unit, "asOf": conditions.moment(quote.as_of)}
+        if quote.unit and not _same_money(unit, quote.unit):
+            built["converted"] = {"value": figures.rate(quote.value), "unit": quote.unit}
+    curve = state.ahead.curve if state is not None and state.ahead is not None else None
+    if curve is not None:
+        built["forecast"] = {
+            "publishedAt": conditions.moment(curve.published_at),
+            "until": conditions.moment(curve.start + _span(curve)),
+        }
     if state is not None and state.reason:
         built["lastError"] = f"{state.reason}: {state.message}" if state.message else state.reason
     return built
+
+
+def _same_money(unit: str, other: str) -> bool:
+    return unit.partition("/")[0] == other.partition("/")[0]
+
+
+def _span(curve: quotes.Curve) -> datetime.timedelta:
+    return datetime.timedelta(seconds=curve.interval_seconds * len(curve.values))
+
+
+def _forecast(feed: model.Feed, state: feeds.FeedState | None) -> conditions.Finding:
+    if "forecast" not in feed.spec:
+        return conditions.unknown(
+            "ForecastReady", "NotAsked", "The spec asks for no forecast: what is to come is learned from past values."
+        )
+    ahead = state.ahead if state is not None else None
+    if ahead is None or not (ahead.asked or ahead.reason):
+        return conditions.unknown("ForecastReady", "NotYetAsked", "The forecast has not been asked for yet.")
+    if ahead.curve is None:
+        return conditions.false(
+            "ForecastReady",
+            ahead.reason or "NoRows",
+            f"{ahead.message}. Until it comes, what is to come is learned from past values.",
+        )
+    if ahead.reason:
+        return conditions.true(
+            "ForecastReady", "LastRows", f"The last attempt failed, the rows from before count: {ahead.message}."
+        )
+    return conditions.true("ForecastReady", "Published", "Prices to come are known as far as they are published.")
 
 
 def _trust(state: feeds.FeedState | None) -> float:
@@ -56,6 +95,8 @@ def _meanwhile(feed_quantity: str | None, trust: float, *, ever: bool) -> str:
     electricity = feed_quantity == quotes.Quantity.ELECTRICITY_PRICE
     if trust > 0:
         return "The farm goes on with the last good value, which counts for less the older it gets."
+    if not electricity and feed_quantity != quotes.Quantity.COIN_REVENUE:
+        return "Feeds that are worked out from it have no new value until a good one comes."
     if electricity:
         return "Rigs that pay this price keep what they do until a good one comes."
     if ever:

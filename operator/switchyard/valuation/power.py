@@ -48,6 +48,9 @@ def price(*, site: model.Site, market: quotes.Market, now: datetime.datetime) ->
             quote = market.trusted(tariff.feed)
             if quote is None:
                 return Price(usd_per_kwh=None, trust=0.0, missing=untrusted(market, tariff.feed))
+            if quote.quantity != quotes.Quantity.ELECTRICITY_PRICE:
+                missing = f"PriceFeed {tariff.feed} quotes {quote.quantity}, not ElectricityPrice"
+                return Price(usd_per_kwh=None, trust=0.0, missing=missing)
             return Price(usd_per_kwh=quote.value + tariff.adder_usd_per_kwh, trust=quote.trust)
 
 

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from switchyard.fleet import model
-from switchyard.valuation import nameplate, values
+from switchyard.market import quotes
+from switchyard.valuation import nameplate, power, values
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,21 @@ class Mined:
 def profile(gpu: model.Gpu, profiles: Mapping[str, model.PowerProfile]) -> model.PowerProfile:
     """Watts of a GPU at work and at rest: the pool's word, else the nameplate's."""
     return profiles.get(gpu.model) or nameplate.profile(gpu.model)
+
+
+def quoted(coin: model.Coin, market: quotes.Market) -> quotes.Quote | values.Refusal:
+    """What a unit of hash rate earns on a coin, in USD per (GH/s) and hour (Sol/s coins: per (Sol/s) and hour)."""
+    mode = model.Mode(model.ModeKind.MINING, coin.name)
+    quote = market.trusted(coin.revenue_feed)
+    if quote is None:
+        return values.Refusal(mode=mode, reason="NoTrustedPrice", lacks=power.untrusted(market, coin.revenue_feed))
+    if quote.quantity != quotes.Quantity.COIN_REVENUE:
+        lacks = f"PriceFeed {coin.revenue_feed} quotes {quote.quantity}, not CoinRevenue"
+        return values.Refusal(mode=mode, reason="NoTrustedPrice", lacks=lacks)
+    if quote.unit and ("Sol/s" in quote.unit) != (coin.unit == "Sol/s"):
+        lacks = f"PriceFeed {coin.revenue_feed} quotes {quote.unit}, but the coin's hash rates are in {coin.unit}"
+        return values.Refusal(mode=mode, reason="NoTrustedPrice", lacks=lacks)
+    return quote
 
 
 def mined(

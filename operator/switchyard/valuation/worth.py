@@ -175,21 +175,19 @@ class _ClassAt:
         coin = self._farm.coins.get(name)
         if coin is None:
             return values.Refusal(mode=mode, reason="UnknownCoin", lacks=f"needs a Coin named {name}")
-        quote = self._market.trusted(coin.revenue_feed)
+        quote = revenue.quoted(coin, self._market)
         mined = revenue.mined(
             coin=coin,
             hardware=self._class.hardware,
-            usd_per_hash_hour=quote.value if quote is not None else 0.0,
+            usd_per_hash_hour=quote.value if isinstance(quote, quotes.Quote) else 0.0,
             profiles=self._pool.power,
         )
         if isinstance(mined, values.Refusal):
             return mined
         watts = self._class.base_watts + mined.gpu_watts
-        if quote is None:
+        if isinstance(quote, values.Refusal):
             self._watts[mode] = watts  # a rig that mines it goes on drawing them
-            return values.Refusal(
-                mode=mode, reason="NoTrustedPrice", lacks=power.untrusted(self._market, coin.revenue_feed)
-            )
+            return quote
         return self._worth(
             mode,
             watts,

@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import pathlib
 
-from switchyard.market import cleaning
+from switchyard.market import cleaning, curves
 from switchyard.market.sources import table
 
 SIZE_LIMIT_BYTES = 64 * 2**20
@@ -20,6 +20,11 @@ class Replay:
     start: datetime.datetime
     created: datetime.datetime
     speed: float
+
+    @property
+    def shift(self) -> datetime.timedelta:
+        """What is to be added to a time of the file, at speed 1."""
+        return self.created - self.start
 
     def file_time(self, now: datetime.datetime) -> datetime.datetime:
         """The moment of the file that is being played at `now`."""
@@ -65,6 +70,20 @@ class File:
         if isinstance(found, cleaning.Trouble):
             return cleaning.Reading(trouble=found)
         return self._look_up(found, now=now)
+
+    async def rows(self, *, now: datetime.datetime) -> list[curves.Row] | cleaning.Trouble:
+        """The rows around `now` that a forecast is made of, in farm time; or the trouble with the file."""
+        found = await asyncio.to_thread(self._load)
+        if isinstance(found, cleaning.Trouble):
+            return found
+        shift = self._replay.shift if self._replay is not None else datetime.timedelta(0)
+        try:
+            near = found.between(now - shift - curves.BACK, now - shift + curves.AHEAD)
+        except OverflowError:
+            return cleaning.Trouble(
+                reason="ReplayOutOfRange", message=f"{self._path.name}: the replay has left the calendar"
+            )
+        return [curves.Row(moment + shift, value, f"{self._path.name}:{line}") for moment, value, line in near]
 
     def _look_up(self, found: table.Table, *, now: datetime.datetime) -> cleaning.Reading:
         name = self._path.name

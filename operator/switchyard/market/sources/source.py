@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Protocol
 
-from switchyard.market import cleaning
+from switchyard.market import cleaning, curves
 
 
 class Source(Protocol):
@@ -13,3 +13,10 @@ class Source(Protocol):
 
     async def read(self, *, now: datetime.datetime) -> cleaning.Reading:
         """The value at `now` (farm time), or the trouble that stood in the way; what can go wrong is never raised."""
+
+
+class Rows(Protocol):
+    """Gives a list of times and values each time it is asked."""
+
+    async def rows(self, *, now: datetime.datetime) -> list[curves.Row] | cleaning.Trouble:
+        """The rows around `now` (farm time), or the trouble that stood in the way; nothing is ever raised."""

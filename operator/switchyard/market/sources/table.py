@@ -66,6 +66,11 @@ class Table:
         """The moment of the first row, None in an empty table."""
         return self._moments[0] if self._moments else None
 
+    def between(self, start: datetime.datetime, end: datetime.datetime) -> list[tuple[datetime.datetime, object, int]]:
+        """Moment, value and line of the rows from `start` to `end`, and of the last one before them."""
+        first = max(0, bisect.bisect_left(self._moments, start) - 1)
+        return self._rows[first : bisect.bisect_right(self._moments, end)]
+
     def at(self, moment: datetime.datetime) -> Row | None:
         """The row in force: the last one whose time is not after `moment`; None before the first row."""
         index = bisect.bisect_right(self._moments, moment) - 1
