@@ -271,3 +271,17 @@ def test_an_agent_says_what_its_miner_counts_and_only_while_it_counts(clock: Clo
     assert said(found)["rig-1"]["benchmarks"] == [counted]
     found.remove("pods", "miners", "miner")
     assert "benchmarks" not in said(found)["rig-1"]
+
+
+def test_an_agent_reads_the_watts_of_the_cards_and_not_of_the_whole_rig(clock: Clock) -> None:
+    watts = {"rig-1": 500.0, "rig-2": 5.0}  # of a rig whose host draws 80 W; the second is off
+    farm = rigs.Rigs(
+        client=client.Client(credentials=credentials.from_kubeconfig("/nowhere")),
+        clock=clock,
+        rigs=[machine("rig-1"), machine("rig-2")],
+        draw=lambda rig, pods, profile: watts[rig.name],
+        settings=rigs.Settings(apply_seconds=0.0),
+    )
+    for name in watts:
+        see_node(farm, name, "idle")
+    assert {name: agent["watts"] for name, agent in said(farm).items()} == {"rig-1": 420, "rig-2": 0}

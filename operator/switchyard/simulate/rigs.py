@@ -100,7 +100,7 @@ class Rigs:
         client: an entered client.
         clock: farm time.
         rigs: what they are made of.
-        draw: watts of a rig with these Pods on it and this profile in force.
+        draw: watts of a whole rig with these Pods on it and this profile in force.
         rate: what its agent reads from a miner of a coin that has run for so many seconds: `agent.benchmarks`.
         settings: how fast they are.
     """
@@ -254,7 +254,8 @@ class Rigs:
                 "profile": rig.profile,
                 "since": saying.text(rig.since),
                 "gpuMemoryUsedMiB": self._memory(rig, pods, real),
-                "watts": round(self._draw(rig.machine, pods, rig.profile)),
+                # The agent sees the cards alone.
+                "watts": max(0, round(self._draw(rig.machine, pods, rig.profile)) - rig.machine.host_watts),
                 "gpus": rig.gpus,
             }
             if benchmarks := self._benchmarks(rig, pods, now):
