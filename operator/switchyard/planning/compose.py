@@ -66,7 +66,7 @@ def shares(farm: model.Farm, rigs: Mapping[str, int]) -> tuple[planning.Share, .
 
 
 def recall(farm: model.Farm) -> planning.Memory:
-    """The memory as the rigs' statuses hold it, after a restart.
+    """What gangs have forgone, as their rigs' statuses hold it, after a restart.
 
     Nobody knows what the time in between has cost, so the first tick is empty.
     """
@@ -80,10 +80,12 @@ def _recalled(status: Mapping[str, Any]) -> dict[model.Mode, float]:
     work: dict[model.Mode, float] = {}
     for entry in listed or ():
         try:
-            work[model.Mode.parse(entry["mode"])] = max(0.0, float(entry["regretUsd"]))
+            mode, usd = model.Mode.parse(entry["mode"]), max(0.0, float(entry["regretUsd"]))
         except (KeyError, TypeError, ValueError):
             # No regret is told of refused modes. One that cannot be read is one that is not remembered.
             continue
+        if mode.kind is model.ModeKind.AI:
+            work[mode] = usd
     return work
 
 

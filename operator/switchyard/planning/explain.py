@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from switchyard.fleet import model
 from switchyard.planning import choice, gangs, shedding, standing
@@ -25,9 +25,27 @@ class Told:
     refusals: Mapping[str, planning.JobRefusal]
 
     def decisions(self) -> Mapping[str, planning.Decision]:
-        """A decision for every rig."""
-        teller = _Teller(self)
-        return {name: teller.decision(view) for name, view in self.desk.views.items()}
+        """A decision for every rig, put into words when somebody asks."""
+        return _Decisions(self)
+
+
+class _Decisions(Mapping[str, planning.Decision]):
+    def __init__(self, told: Told) -> None:
+        self._views = told.desk.views
+        self._teller = _Teller(told)
+        self._known: dict[str, planning.Decision] = {}
+
+    def __getitem__(self, rig: str) -> planning.Decision:
+        found = self._known.get(rig)
+        if found is None:
+            found = self._known[rig] = self._teller.decision(self._views[rig])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
 
 
 class _Teller:

@@ -6,6 +6,7 @@ and not on the order of anything in it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from switchyard.planning import admission, budgets, choice, explain, gangs, shedding, standing
@@ -15,7 +16,18 @@ _FORCED = ("Pinned", "ModeGone", "WorkDone")
 """Moves that come before those that are made for money alone: the rig is where it must not or need not be."""
 
 
-def plan(request: planning.PlanRequest) -> planning.PlanReply:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How it is decided.
+
+    Attributes:
+        names: of the experts that are played, see `switchyard.planning.experts`. The work function always is.
+    """
+
+    names: frozenset[str] = choice.ALL
+
+
+def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> planning.PlanReply:
     """Where every rig goes, which job is admitted and which has to wait, and why."""
     desk = standing.Desk(request)
     purse = budgets.Purse(request)
@@ -35,7 +47,8 @@ def plan(request: planning.PlanRequest) -> planning.PlanReply:
     preemptions += admitted.preemptions
     away = {rig: preemption for preemption in preemptions for rig in preemption.targets}
 
-    choices = _choices(desk, {*admitted.taken, *away, *resting})
+    chosen = _choices(desk, {*admitted.taken, *away, *resting}, settings)
+    choices = chosen.by_rig
     moves, held = _moves(desk, choices, purse)
     moves |= resting
 
@@ -56,21 +69,21 @@ def plan(request: planning.PlanRequest) -> planning.PlanReply:
         preemptions=tuple(preemptions),
         reserve_usd_per_gpu_hour=_reserves(desk),
         decisions=told.decisions(),
-        memory=_memory(desk, working, {each.job for each in preemptions}, choices, moves),
+        memory=_memory(desk, working, {each.job for each in preemptions}, chosen),
     )
 
 
-def _choices(desk: standing.Desk, elsewhere: set[str]) -> Mapping[str, choice.Choice]:
+def _choices(desk: standing.Desk, elsewhere: set[str], settings: Settings) -> choice.Chosen:
     """The choices of rigs that no gang has, keeps or gets."""
-    chooser = choice.Chooser(desk)
-    return {
-        name: chooser.choose(view)
+    free = (
+        view
         for name, view in desk.views.items()
         if not view.held
         and view.class_key in desk.request.classes
         and name not in elsewhere
         and name not in desk.gang_of
-    }
+    )
+    return choice.choose(desk, free, names=settings.names)
 
 
 def _moves(
@@ -100,25 +113,17 @@ def _moves(
 
 
 def _memory(
-    desk: standing.Desk,
-    working: Mapping[str, gangs.Gang],
-    stopped: set[str],
-    choices: Mapping[str, choice.Choice],
-    moves: Mapping[str, planning.Move],
+    desk: standing.Desk, working: Mapping[str, gangs.Gang], stopped: set[str], chosen: choice.Chosen
 ) -> planning.Memory:
-    """What to remember: of rigs that could not be looked at, what was remembered before."""
+    """What to remember: of gangs that could not be looked at, what was remembered before."""
     before = desk.request.memory.work_usd
-    work = {name: before[name] for name in desk.views if name in before and name not in choices}
+    work = {name: before[name] for name in desk.gang_of if name in before}
     for job in stopped:
         for placement in desk.jobs[job].placement:
             work.pop(placement.rig, None)
     kept = {key: gang for key, gang in working.items() if key not in stopped}
     work.update({rig: {mode: usd} for rig, (mode, usd) in gangs.shares(kept).items()})
-    for name, found in choices.items():
-        known = found.moved if name in moves else found.work
-        if known:
-            work[name] = known
-    return planning.Memory(work_usd=work, at=desk.now)
+    return planning.Memory(at=desk.now, work_usd=work, lines=chosen.lines)
 
 
 def _reserves(desk: standing.Desk) -> Mapping[str, float]:

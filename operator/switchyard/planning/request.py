@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from switchyard.fleet import model
+from switchyard.planning import remembered
 from switchyard.valuation import values
 
 HELD_MAINTENANCE: Final = "Maintenance"
@@ -119,14 +120,18 @@ class Demand:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the policy carries from tick to tick: the work function w($) per rig and mode, and when it was last fed.
+    """What the policy carries from tick to tick, and when it was last fed; in JSON by `switchyard.planning.memory`.
 
-    It is written to each rig's status with the decision and read back after a restart. A rig at AI work has one entry
-    only, its job's mode: the rig's share of what the gang has forgone by staying (see `switchyard.planning.gangs`).
+    Attributes:
+        at: of the last plan.
+        work_usd: by rig at AI work and its job's mode, the rig's share of what the gang has forgone by staying (see
+            `switchyard.planning.gangs`).
+        lines: of rigs that see the same prices, by key.
     """
 
-    work_usd: Mapping[str, Mapping[model.Mode, float]] = dataclasses.field(default_factory=dict)
     at: datetime.datetime | None = None
+    work_usd: Mapping[str, Mapping[model.Mode, float]] = dataclasses.field(default_factory=dict)
+    lines: Mapping[str, remembered.Line] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

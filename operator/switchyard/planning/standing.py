@@ -8,7 +8,6 @@ from typing import Final
 
 from switchyard.fleet import model
 from switchyard.planning import request as planning
-from switchyard.planning import work_function
 from switchyard.valuation import values
 
 OVER: Final = model.Mode(model.ModeKind.AI)
@@ -19,7 +18,12 @@ NO_MOVE: Final = values.SwitchCost(seconds=0.0, usd=0.0)
 PAYBACK_HOURS: Final = 1.0
 """In which a move must have paid for itself where no past tells how long a price lasts."""
 
-_LONGEST_TICK_SECONDS: Final = 15 * 60.0
+NEVER_USD: Final = 1e6
+"""What a move costs that is not possible: nothing ever pays for it."""
+
+_LONGEST_TICK_SECONDS: Final = 60 * 60.0
+_OUTAGE_SECONDS: Final = 15 * 60.0
+"""What a longer gap counts for: prices that nobody saw taught nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +48,6 @@ class Standing:
     usd: Mapping[model.Mode, float]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """The modes of a class between which the work function chooses, in a fixed order, and the metric between them."""
-
-    modes: tuple[model.Mode, ...]
-    d: list[list[float]]
-
-
 class Desk:
     """The request, with look-ups that are worked out once per class and mode instead of once per rig."""
 
@@ -60,6 +56,7 @@ class Desk:
         self.now = request.now
         self.jobs = {job.key: job for job in request.jobs}
         self.views = {view.name: view for view in sorted(request.rigs, key=lambda view: view.name)}
+        self.demands = {demand.mode: demand for demand in request.demands}
         self.gang_of = {
             placement.rig: job
             for job in sorted(request.jobs, key=lambda job: job.key)
@@ -67,7 +64,6 @@ class Desk:
             for placement in job.placement
         }
         self._standings: dict[tuple[str, model.Mode, int], Standing] = {}
-        self._fields: dict[tuple[str, tuple[model.Mode, ...]], Field] = {}
 
     @property
     def hours(self) -> float:
@@ -75,7 +71,8 @@ class Desk:
         since = self.request.memory.at
         if since is None:
             return 0.0
-        return min(max((self.now - since).total_seconds(), 0.0), _LONGEST_TICK_SECONDS) / 3600
+        seconds = max((self.now - since).total_seconds(), 0.0)
+        return (seconds if seconds <= _LONGEST_TICK_SECONDS else _OUTAGE_SECONDS) / 3600
 
     def standing(self, class_key: str, mode: model.Mode, replicas: int = 0) -> Standing:
         """What a rig sees. `replicas`: of the gang that it works for; 0 where its job, if any, is over."""
@@ -83,15 +80,6 @@ class Desk:
         found = self._standings.get(key)
         if found is None:
             found = self._standings[key] = self._stand(*key)
-        return found
-
-    def field(self, class_key: str, modes: tuple[model.Mode, ...]) -> Field:
-        """The metric between modes of a class."""
-        found = self._fields.get((class_key, modes))
-        if found is None:
-            value = self.request.classes[class_key]
-            costs = [[self.move_usd(value, x, y) for y in modes] for x in modes]
-            found = self._fields[class_key, modes] = Field(modes=modes, d=work_function.metric(costs))
         return found
 
     def cost(self, class_key: str, origin: model.Mode, target: model.Mode) -> values.SwitchCost | None:

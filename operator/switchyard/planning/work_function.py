@@ -5,77 +5,83 @@ now. The rule by Borodin, Linial and Saks (1992) stays where the past still supp
 times what the best schedule in hindsight pays, K being the number of modes, whatever the prices did. It needs no
 forecast, no threshold and no dwell time: a move is made when the money forgone has paid for it.
 
-Everything here is in $; a mode is a position in the lists.
+Everything here is in $; a mode is a position on the last axis. One work function serves all rigs that see the same
+rewards, wherever they stand, and B of them are worked out at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Final
 
-Matrix = Sequence[Sequence[float]]
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 TOLERANCE_USD: Final = 1e-12
 """Two sums that differ by less were the same before rounding."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Advance:
-    """The work function after a tick, its least entry 0; what was taken off for that; and where to be."""
+    """Work functions after a tick.
 
-    work: tuple[float, ...]
-    shift: float
-    target: int
+    Attributes:
+        work: [B, K], the least entry of each 0.
+        shift: [B], what was taken off for that.
+        supported: [B, K], whether an entry is more than the way over from another mode.
+    """
+
+    work: Floats
+    shift: Floats
+    supported: npt.NDArray[np.bool_]
 
 
-def metric(costs: Matrix) -> list[list[float]]:
-    """A metric from the costs of moves, costs[from][to] in $.
+def metric(costs: Floats) -> Floats:
+    """A metric from the costs of moves, costs[from, to] in $.
 
     The theory wants d(x, y) = d(y, x): both are set to their mean, which changes what a schedule pays by at most one
     move, because the differences cancel along the way. It also wants the straight way to be the cheapest: where a
     detour is cheaper, the detour counts.
     """
-    size = len(costs)
-    d = [[(costs[x][y] + costs[y][x]) / 2 if x != y else 0.0 for y in range(size)] for x in range(size)]
-    for via in range(size):
-        across = d[via]
-        for row in d:
-            first = row[via]
-            for y in range(size):
-                detour = first + across[y]
-                if detour < row[y]:
-                    row[y] = detour
+    d: Floats = (costs + costs.T) / 2
+    np.fill_diagonal(d, 0.0)
+    for via in range(len(d)):
+        d = np.minimum(d, d[:, via, None] + d[via])
     return d
 
 
-def seed(d: Matrix, current: int) -> tuple[float, ...]:
-    """The work function of a rig that is seen for the first time: elsewhere costs the way there."""
-    return tuple(d[current])
-
-
-def advance(*, work: Sequence[float], rewards: Sequence[float], hours: float, d: Matrix, current: int) -> Advance:
+def advance(*, work: Floats, rewards: Floats, hours: float, d: Floats) -> Advance:
     """One tick: w(s) <- min over x of w(x) + g(x) + d(x, s), with g = (best reward - reward) x hours.
 
-    The target is the s with the least w(s) + d(current, s) among those that their own past supports, that is whose w is
-    not merely the way over from another mode. The present mode wins ties, then the greater reward, then the earlier.
+    Args:
+        work: [B, K] before the tick.
+        rewards: [B, K] net $/h of each mode during the tick.
+        hours: length of the tick.
+        d: [K, K], a metric, see `metric`.
+    """
+    own = work + (rewards.max(axis=1, keepdims=True) - rewards) * hours
+    after = (own[:, :, None] + d).min(axis=1)
+    shift = after.min(axis=1)
+    return Advance(work=after - shift[:, None], shift=shift, supported=own <= after + TOLERANCE_USD)
+
+
+def targets(advanced: Advance, *, rewards: Floats, d: Floats, rows: Ints, current: Ints) -> Ints:
+    """Where to be: the s with the least w(s) + d(current, s) among those that their own past supports.
+
+    That is, whose w is not merely the way over from another mode. The present mode wins ties, then the greater reward,
+    then the earlier.
 
     Args:
-        work: before the tick.
-        rewards: net $/h of each mode during the tick.
-        hours: length of the tick.
-        d: a metric, see `metric`.
-        current: where the rig is.
+        advanced: after the tick.
+        rewards: [B, K] during the tick.
+        d: [K, K].
+        rows: [n] which of the B each asker belongs to.
+        current: [n] where each asker is.
     """
-    best = max(rewards)
-    own = [before + (best - reward) * hours for before, reward in zip(work, rewards, strict=True)]
-    modes = range(len(own))
-    # d is symmetric: row s holds the ways to s, too.
-    after = [min(map(float.__add__, own, d[s])) for s in modes]
-    supported = [s for s in modes if own[s] <= after[s] + TOLERANCE_USD]
-    way = d[current]
-    least = min(after[s] + way[s] for s in supported)
-    level = [s for s in supported if after[s] + way[s] <= least + TOLERANCE_USD]
-    target = current if current in level else max(level, key=lambda s: (rewards[s], -s))
-    shift = min(after)
-    return Advance(work=tuple(entry - shift for entry in after), shift=shift, target=target)
+    price = np.where(advanced.supported, advanced.work, np.inf)[rows] + d[current]
+    level = price <= price.min(axis=1, keepdims=True) + TOLERANCE_USD
+    best = np.where(level, rewards[rows], -np.inf).argmax(axis=1)
+    return np.where(level[np.arange(len(rows)), current], current, best)

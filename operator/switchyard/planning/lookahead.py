@@ -1,0 +1,180 @@
+"""The look-ahead of one line: its problem put together, solved when that is due, and asked what to do.
+
+States are fewer than modes: mining (whichever coin), work, idle, off. The coins are chosen by a work function among
+themselves, which does not run after the noise of their prices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from switchyard.planning import demand, ranks, remembered
+from switchyard.valuation import values
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+RESOLVE_HOURS: Final = 2.0
+"""A look-ahead serves this long; its steps have told by then what was expected."""
+_SURPRISE: Final = 0.15
+"""Or until a price is this share away from what was expected."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """What the look-ahead has to know of a line now.
+
+    Attributes:
+        columns: [S] the mode (column) that stands for each state.
+        state_of: [K] the state of each mode; -1 for none.
+        revenue: [S] $/h after fees of each state; of work: where it is wanted.
+        watts: [S] of a rig in each state; of work: where it is wanted.
+        rest_watts: of a rig at work that is not wanted.
+        moves_usd: [S, S].
+        eviction_usd: for leaving work that is wanted.
+        work: index of the state of work, -1 without one.
+        tally: of demand; None without work.
+        wanted_rigs: now.
+        ranks: [B] see `remembered.Line`.
+        outlook: of the price of power.
+        pue: of the Site.
+    """
+
+    columns: tuple[int, ...]
+    state_of: Ints
+    revenue: Floats
+    watts: Floats
+    rest_watts: float
+    moves_usd: Floats
+    eviction_usd: float
+    work: int
+    tally: demand.Tally | None
+    wanted_rigs: float
+    ranks: Ints
+    outlook: values.Outlook
+    pue: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ahead:
+    """The present seen with the look-ahead: [S, B] what being in each state is worth from now on, $, for each row."""
+
+    usd: Floats
+    view: View
+    wanted: Floats
+
+    def targets(self, *, rows: Ints, current: Ints) -> Ints:
+        """Columns to be in, for askers in columns `current` of rows `rows`; where no state is known, they stay."""
+        states = self.view.state_of[current]
+        price = self.priced(rows=rows, states=np.maximum(states, 0))
+        best = price.argmax(axis=1)
+        columns = np.array(self.view.columns)
+        return np.where((states < 0) | (best == states), current, columns[best])
+
+    def priced(self, *, rows: Ints, states: Ints) -> Floats:
+        """[n, S]: what each state is worth to askers in `states`, less the way there."""
+        price: Floats = self.usd.T[rows] - self.view.moves_usd[states]
+        work = self.view.work
+        if work >= 0:
+            leaving = states == work
+            lost = np.where(leaving, self.wanted[rows], 0.0) * self.view.eviction_usd
+            price -= lost[:, None]
+            price[leaving, work] += lost[leaving]
+        # Who is as well off where it stands stays.
+        price[np.arange(len(rows)), states] += 1e-9
+        return price
+
+
+def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) -> tuple[Ahead, remembered.Table]:
+    """The present seen with the look-ahead, which is solved anew where that is due."""
+    price = view.outlook.usd_per_kwh[0]
+    key = view.columns, view.work, tuple(view.ranks.tolist()), None if view.tally is None else view.tally.base_seconds
+    if table is None or table.key != key or _due(table, view, price=price, now=now):
+        table = _solved(view, now=now, key=key)
+    passed = (now - table.at).total_seconds() / 3600
+    step = min(int(np.searchsorted(table.ends_hours, passed, side="right")), len(table.ends_hours) - 1)
+    hours = table.ends_hours[step] - (table.ends_hours[step - 1] if step else 0.0)
+    rate = price * view.pue / 1000
+    earns = view.revenue - view.watts * rate
+    wanted = _wanted(view.wanted_rigs, view.ranks)
+    level = 0
+    if view.tally is not None:
+        level = demand.bin_of(view.wanted_rigs, rigs=view.tally.rigs)
+    usd = table.worth_usd[step, :, level, :] + (earns * hours)[:, None]
+    if view.work >= 0:
+        resting = -view.rest_watts * rate
+        usd[view.work] += (resting - earns[view.work]) * hours * (1 - wanted)
+    return Ahead(usd=usd, view=view, wanted=wanted), table
+
+
+def _wanted(rigs: float, ranks_: Ints) -> Floats:
+    """Share of each rank's rig that is wanted when so many rigs are."""
+    return np.clip(rigs - (ranks_ - 1), 0.0, 1.0)
+
+
+def _due(table: remembered.Table, view: View, *, price: float, now: datetime.datetime) -> bool:
+    if (now - table.at).total_seconds() >= RESOLVE_HOURS * 3600:
+        return True
+    seen = _expected(view, price)
+    return any(
+        abs(one - other) > _SURPRISE * max(abs(other), 1e-6) for one, other in zip(seen, table.expected, strict=True)
+    )
+
+
+def _expected(view: View, price: float) -> tuple[float, ...]:
+    return price, *view.revenue.tolist()
+
+
+def _solved(view: View, *, now: datetime.datetime, key: object) -> remembered.Table:
+    base = demand.BASE_SECONDS if view.tally is None else view.tally.base_seconds
+    hours, starts, counts = _grid(base)
+    told = np.array(view.outlook.hours)
+    prices = np.array(view.outlook.usd_per_kwh)
+    rates = prices[np.searchsorted(told, starts + hours / 2, side="right") - 1] * view.pue / 1000
+    rates[0] = prices[0] * view.pue / 1000
+    earns = view.revenue[None, :] - rates[:, None] * view.watts[None, :]
+    kernels: list[Floats] = []
+    wanted = np.zeros((1, len(view.ranks)))
+    if view.work >= 0 and view.tally is not None:
+        kernels = ranks.powers(demand.kernel(view.tally), counts)
+        level = np.arange(demand.levels(view.tally.rigs)) * view.tally.rigs_per_level
+        wanted = np.clip(level[:, None] - (view.ranks[None, :] - 1), 0.0, 1.0)
+    worth = ranks.solve(
+        ranks.Problem(
+            hours=hours,
+            earns=earns,
+            unwanted=-rates * view.rest_watts,
+            moves_usd=view.moves_usd,
+            eviction_usd=view.eviction_usd,
+            work=view.work,
+            wanted=wanted,
+            kernels=kernels,
+        )
+    )
+    return remembered.Table(
+        at=now,
+        ends_hours=np.cumsum(hours),
+        worth_usd=worth,
+        expected=_expected(view, view.outlook.usd_per_kwh[0]),
+        key=key,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _grid(base_seconds: float) -> tuple[Floats, Floats, tuple[int, ...]]:
+    """Lengths and starts of the steps in hours, and their lengths in base steps."""
+    counts: list[int] = []
+    hours = 0.0
+    for length in ranks.STEPS:
+        # Where looks are further apart than the first steps are long, those steps come together.
+        if hours <= 0 or (length * demand.BASE_SECONDS) >= base_seconds or not counts:
+            counts.append(max(1, round(length * demand.BASE_SECONDS / base_seconds)))
+        hours += length * demand.BASE_SECONDS / 3600
+    lengths = np.array(counts) * base_seconds / 3600
+    return lengths, np.concatenate([[0.0], np.cumsum(lengths)[:-1]]), tuple(counts)

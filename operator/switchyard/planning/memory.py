@@ -1,0 +1,32 @@
+"""The policy's memory as JSON, for the copy that survives a restart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from switchyard.planning import remembered
+from switchyard.planning import request as planning
+
+_LOG = logging.getLogger(__name__)
+
+
+def dump(memory: planning.Memory) -> dict[str, Any]:
+    """What is worth keeping. What gangs have forgone stands in their rigs' statuses."""
+    return {"lines": {key: remembered.dump(line) for key, line in sorted(memory.lines.items())}}
+
+
+def load(found: Mapping[str, Any]) -> planning.Memory:
+    """What `dump` wrote, as the memory of a policy that has not planned yet.
+
+    A line that cannot be read is one that is not remembered: nothing that was learned is worth a crash.
+    """
+    lines: dict[str, remembered.Line] = {}
+    kept = found.get("lines")
+    for key, line in kept.items() if isinstance(kept, Mapping) else ():
+        try:
+            lines[str(key)] = remembered.load(line)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+            _LOG.warning("what was remembered of line %s cannot be read: %s", key, problem)
+    return planning.Memory(lines=lines)
