@@ -110,18 +110,16 @@ class Purse:
             setattr(other, sums, dict(getattr(self, sums)))
         return other
 
-    def refusal(self, rig: planning.RigView | str, target: model.Mode | None = None, *, forced: bool = False) -> str:
+    def refusal(self, view: planning.RigView, target: model.Mode | None = None, *, forced: bool = False) -> str:
         """Why a single rig may not set out for `target` now, for people; "" if it may.
 
-        Without a target only the budget is asked, of a rig or of a pool by its name. `forced`: where the rig is now is
-        not to be had any more, or a person has said where it shall go: no share keeps it, but its circuit may.
+        Without a target only the budget is asked. `forced`: where the rig is now is not to be had any more, or a person
+        has said where it shall go: no share keeps it, but its circuit may.
         """
-        if isinstance(rig, str):
-            return self._budget(rig)
-        refusal = self._budget(rig.pool) if rig.enforced else ""
-        if refusal or target is None or target == rig.mode:
+        refusal = self._budget(view.pool) if view.enforced else ""
+        if refusal or target is None or target == view.mode:
             return refusal
-        return ("" if forced else self._share(rig, target)) or self._circuit(rig, target)
+        return ("" if forced else self._share(view, target)) or self._circuit(view, target)
 
     def refusal_of_all(self, wants: Iterable[Want]) -> str:
         """Why these rigs may not set out together, for people; "" if they may. Places kept for gangs are theirs."""
@@ -140,13 +138,8 @@ class Purse:
         """The target, or Idle where a share or a circuit forbids it: for rigs that have to leave in any case."""
         return model.IDLE if self._share(view, target, leaving=True) or self._circuit(view, target) else target
 
-    def take(self, rig: planning.RigView | str, target: model.Mode | int = 1) -> None:
-        """A rig sets out for `target`; or so many rigs of a pool by its name, which spends of the budget alone."""
-        if isinstance(rig, str) or isinstance(target, int):
-            pool, count = (rig, target) if isinstance(rig, str) else (rig.pool, 1)
-            self._used[pool] = self._used.get(pool, 0) + (count if isinstance(count, int) else 1)
-            return
-        view = rig
+    def take(self, view: planning.RigView, target: model.Mode) -> None:
+        """A rig sets out for `target`."""
         if view.mode == target:
             return
         if view.enforced:
