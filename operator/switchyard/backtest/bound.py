@@ -226,6 +226,9 @@ class Span:
                 if not world.fits(job, table.group) or self._standing[number] is None:
                     continue
                 entry = _entry_usd(self._script, table, scale=self._scale) * seconds / job.duration_seconds
+                if job.arrival_seconds < self._script.warmup_steps * seconds:
+                    # Its way in may have been paid for in the warm-up, which does not count.
+                    entry = 0.0
                 power = table.working_watts * table.usd_per_watt_hour[first:last]
                 columns = lp.columns(
                     len(steps),

@@ -13,9 +13,17 @@ from switchyard.backtest import bound, clairvoyant, lanes, measures, result, rew
 from switchyard.backtest import script as scripts
 from switchyard.backtest.policies import customs, naming, planned, rules
 from switchyard.fleet import model
+from switchyard.planning import experts
 from switchyard.planning import policy as planning
 
 _ROUNDING: Final = 1e-9
+
+_SETTINGS: Final = {
+    "switchyard": planning.Settings(),
+    "wfa": planning.Settings(names=frozenset((experts.WORK_FUNCTION,))),
+    "lookahead": planning.Settings(names=frozenset((experts.LOOK_AHEAD,))),
+}
+"""Our policy, and experts of it alone."""
 
 
 class Course:
@@ -60,6 +68,8 @@ class Course:
                 seconds=played.seconds,
                 bound=kind,
             )
+            if isinstance(found, naming.Clairvoyant):
+                figures = measures.reached(figures, best_usd)
             shown = lanes.draw(self.script, self.truth, played, account, scale=scale) if pictures else None
         return result.Result(
             scenario=self.script.name,
@@ -116,10 +126,9 @@ class Course:
 
     def _played(self, found: naming.Policy, scale: float, *, told: bool = False) -> world.Played:
         match found:
-            case naming.Planned():
-                return self._world(
-                    planned.Planned(self.script, scale=scale, plan=planning.plan, told=told), scale, told
-                )
+            case naming.Planned(expert=expert):
+                plan = functools.partial(planning.plan, settings=_SETTINGS[expert])
+                return self._world(planned.Planned(self.script, scale=scale, plan=plan, told=told), scale, told)
             case rules.Threshold():
                 return self._threshold(found, scale)
             case naming.Tuned():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
@@ -71,3 +73,17 @@ def bare(script: scripts.Script, clairvoyant_usd: float, *, static_usd: float, b
         overloaded=nothing > 0,
     )
     return measure(script, account, clairvoyant_usd=clairvoyant_usd, static_usd=static_usd, bound=bound)
+
+
+def reached(figures: result.Measures, clairvoyant_usd: float) -> result.Measures:
+    """The clairvoyant's own figures: exactly what the others are measured by.
+
+    The farm pays for its path by counts of GPUs, the programme by ranks; evictions make a hair's difference.
+    """
+    return dataclasses.replace(
+        figures,
+        profit_usd=clairvoyant_usd,
+        pct_of_clairvoyant=None if figures.pct_of_clairvoyant is None else 100.0,
+        capture=None if figures.capture is None else 1.0,
+        regret_usd_per_gpu_year=None if figures.regret_usd_per_gpu_year is None else 0.0,
+    )

@@ -52,9 +52,7 @@ DEFAULT: Final = (
     "best-static",
     "static:ai",
 )
-KNOWN: Final = (
-    "switchyard, wfa, greedy, threshold:PERCENT:DWELL, tuned-threshold, static:MODE, best-static, clairvoyant"
-)
+KNOWN: Final = "switchyard, wfa, lookahead, greedy, threshold:PERCENT:DWELL, tuned-threshold, static:MODE, best-static, clairvoyant"
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -64,7 +62,7 @@ def parse(name: str) -> Policy:
     word, _, rest = name.partition(":")
     if not rest:
         match word:
-            case "switchyard" | "wfa":
+            case "switchyard" | "wfa" | "lookahead":
                 return Planned(expert=word)
             case "greedy":
                 return rules.Threshold()
