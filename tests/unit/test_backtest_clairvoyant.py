@@ -32,7 +32,8 @@ def small_scripts(draw: st.DrawFn, *, steps: int = 30, jobs: bool = False) -> sc
     )
     group = dataclasses.replace(group, idle=group.idle or not group.off)
     given = sample.script(draw(st.integers(0, 10**6)), steps=length, groups=(group,), demand=draw(st.booleans()))
-    if given.demands and draw(st.booleans()):
+    twice: bool = draw(st.booleans())
+    if given.demands and twice:
         (demand,) = given.demands
         other = dataclasses.replace(
             demand,
