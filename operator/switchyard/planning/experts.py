@@ -78,7 +78,7 @@ def played(
 def leader(stage: Stage, *, before: str, shadows: Mapping[str, Ints], scores: Mapping[str, float]) -> str:
     """Who leads from now on."""
     if before not in scores:
-        before = WORK_FUNCTION
+        return max(scores, key=lambda name: (scores[name], name))
     best = max(scores, key=lambda name: (scores[name], name == before, name))
     if best == before:
         return before

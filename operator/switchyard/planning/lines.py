@@ -291,11 +291,11 @@ class _Line:
         tally = memory.tally
         if self._wanted is not None:
             tally = demand.look(tally, wanted_rigs=self._wanted.rigs, rigs=int(ranks[-1]), now=desk.now)
-        playing: dict[str, experts.Targets] = {
-            experts.WORK_FUNCTION: lambda rows, here: work_function.targets(
+        playing: dict[str, experts.Targets] = {}
+        if experts.WORK_FUNCTION in names:
+            playing[experts.WORK_FUNCTION] = lambda rows, here: work_function.targets(
                 advanced, rewards=rewards, d=self._metric, rows=rows, current=here
             )
-        }
         ahead, table = None, memory.table
         if experts.LOOK_AHEAD in names and self._value.outlook is not None:
             view = self._view(ranks, revenue, coin, tally)
