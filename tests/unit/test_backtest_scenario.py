@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -235,3 +236,14 @@ def test_the_schema_on_disk_is_that_of_the_models(tmp_path: pathlib.Path) -> Non
     assert schema.main(["--check", str(ROOT / "docs" / "backtest.schema.json")]) == 0
     (tmp_path / "old.json").write_text("{}")
     assert schema.main(["--check", str(tmp_path / "old.json")]) == 1
+
+
+def test_the_example_in_the_documentation_builds(tmp_path: pathlib.Path) -> None:
+    page = (ROOT / "docs" / "backtest.md").read_text()
+    (text,) = (
+        part for part in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL) if part.startswith("description:")
+    )
+    (tmp_path / "scene.yaml").write_text(text)
+    write(tmp_path, "prices.csv", "when,price", *hours(7 * 24, first="2021-10-11T00:00", zone=""))
+    made = build.build(scenario.load(tmp_path / "scene.yaml"), seed=0, data=None)
+    assert made.steps == 7 * 24

@@ -44,17 +44,17 @@ def _site(files: sources.Sources, name: str, site: markets.Site) -> script.SiteS
 def _by_hour(axis: timeline.Axis, tariff: markets.TimeOfUse, *, zone: zoneinfo.ZoneInfo) -> Floats:
     """The price in force at the beginning of each step: windows begin on whole minutes, steps are short."""
     prices = np.full(axis.steps, tariff.otherwise)
+    windows = [(window, frozenset(day.weekday for day in window.days)) for window in tariff.windows]
     for step, moment in enumerate(axis.edges[:-1].tolist()):
         local = datetime.datetime.fromtimestamp(moment, tz=zone)
-        for window in tariff.windows:
-            if _within(window, local):
+        for window, days in windows:
+            if _within(window, days, local):
                 prices[step] = window.usd_per_kilowatt_hour
                 break
     return prices
 
 
-def _within(window: markets.Window, local: datetime.datetime) -> bool:
-    days = {day.weekday for day in window.days}
+def _within(window: markets.Window, days: frozenset[int], local: datetime.datetime) -> bool:
     clock, today = local.time(), local.weekday()
     if window.start < window.end:
         return today in days and window.start <= clock < window.end

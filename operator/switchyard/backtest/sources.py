@@ -24,7 +24,7 @@ class Sources:
         self.axis = axis
         self._seed = seed
         self._data = data
-        self._sheets: dict[tuple[pathlib.Path, str], table.Sheet] = {}
+        self._sheets: dict[tuple[pathlib.Path, str, str], table.Sheet] = {}
         self._repairs: dict[tuple[str, str, str], dict[str, int]] = {}
 
     def over(self, axis: timeline.Axis) -> Sources:
@@ -47,7 +47,7 @@ class Sources:
 
     def chance(self, *names: str) -> np.random.Generator:
         """Random numbers of one part of the scenario: the same with the same seed, whatever other parts draw."""
-        return np.random.default_rng([self._seed, *(zlib.crc32(name.encode()) for name in names)])
+        return np.random.default_rng([self._seed % 2**63, *(zlib.crc32(name.encode()) for name in names)])
 
     def seconds(self, moment: datetime.datetime) -> float:
         """A moment of the scenario in seconds since 1970."""
@@ -78,10 +78,12 @@ class Sources:
             ScenarioError: it cannot be used.
         """
         path = self._path(layout.file)
-        key = (path, layout.delimiter)
-        if key not in self._sheets:
-            self._sheets[key] = table.read(path, delimiter=layout.delimiter)
-        return table.chosen(self._sheets[key], layout.where)
+        whole, part = (path, layout.delimiter, ""), (path, layout.delimiter, str(sorted(layout.where.items())))
+        if whole not in self._sheets:
+            self._sheets[whole] = table.read(path, delimiter=layout.delimiter)
+        if part not in self._sheets:
+            self._sheets[part] = table.chosen(self._sheets[whole], layout.where)
+        return self._sheets[part]
 
     def steps(self, series: columns.Series) -> Floats:
         """A series, one value per step; of money in whole units of its currency, as its file has them."""

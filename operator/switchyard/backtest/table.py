@@ -34,11 +34,19 @@ Count = Callable[[str, int, str], None]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sheet:
-    """Rows of a file, as text. `lines` are their numbers in the file, the header is line 1."""
+    """Rows of a file, as text.
+
+    Attributes:
+        path: of the file.
+        texts: by column, one per row.
+        lines: numbers of the rows in the file; the header is line 1.
+        known: moments of columns that have been read before, which takes long in large files.
+    """
 
     path: pathlib.Path
     texts: dict[str, list[str]]
     lines: Ints
+    known: dict[tuple[str, str, float], tuple[Floats, Bools]] = dataclasses.field(default_factory=dict)
 
     def column(self, name: str) -> list[str]:
         """The texts of a column. Raises ScenarioError."""
@@ -142,9 +150,17 @@ def times(sheet: Sheet, layout: columns.Table, *, column: str = "", origin: floa
     Raises:
         ScenarioError: a text is no time.
     """
-    texts = sheet.column(column or layout.time)
+    name, form = column or layout.time, layout.time_format
+    key = (name, form, origin)
+    if key not in sheet.known:
+        sheet.known[key] = _times(sheet, layout, name, form=form, origin=origin)
+    values, naive = sheet.known[key]
+    return values.copy(), naive
+
+
+def _times(sheet: Sheet, layout: columns.Table, column: str, *, form: str, origin: float) -> tuple[Floats, Bools]:
+    texts = sheet.column(column)
     count = len(texts)
-    form = layout.time_format
     if form in ("unixSeconds", "unixMilliseconds", "elapsedSeconds"):
         values = numbers(texts, decimal_comma=layout.decimal_comma)
         bad = np.flatnonzero(np.isnan(values))
@@ -152,13 +168,15 @@ def times(sheet: Sheet, layout: columns.Table, *, column: str = "", origin: floa
             raise sheet.error(int(bad[0]), f"{texts[int(bad[0])]!r} is no number of seconds; timeFormat is {form}")
         seconds = values / 1000 if form == "unixMilliseconds" else values
         return seconds + (origin if form == "elapsedSeconds" else 0.0), np.zeros(count, dtype=np.bool_)
-    if form == "iso" and all(_LOCAL.fullmatch(text) for text in texts):
+    ending = next((end for end in ("Z", "+00:00") if texts[0].endswith(end)), "")
+    plain = [text.removesuffix(ending) for text in texts] if ending else texts
+    if form == "iso" and all(text.endswith(ending) for text in texts) and all(map(_LOCAL.fullmatch, plain)):
         try:
-            stamps = np.array(texts, dtype="datetime64[us]")
+            stamps = np.array(plain, dtype="datetime64[us]")
         except ValueError:
             pass  # one of them is no date of the calendar; the slow way finds its line
         else:
-            return stamps.astype(np.int64) / 1e6, np.ones(count, dtype=np.bool_)
+            return stamps.astype(np.int64) / 1e6, np.full(count, not ending)
     found = np.empty(count)
     naive = np.zeros(count, dtype=np.bool_)
     for row, text in enumerate(texts):
