@@ -95,6 +95,8 @@ def test_a_restarted_operator_goes_on_from_what_it_learned(yard: farmyard.Yard) 
     # A minute of farm time, of which four times the table's five seconds are believed at once.
     assert released == 20.0
     assert [row[:2] for row in first["yields"]] == [[things.CARD, "ant"]]
+    plan = json.loads(yard.get("ConfigMap", MEMORY, things.MINERS)["data"]["planning"])
+    assert plan["lines"], "and what the policy remembers of the rig's line"
 
     yard.start()
     assert "was taken up" in yard.log()

@@ -25,10 +25,9 @@ from switchyard.fleet import store as stores
 from switchyard.handover import gangs, machine
 from switchyard.handover import record as rec
 from switchyard.loop import changes as changing
-from switchyard.loop import hands, holding, keeping, learning, reports, steering, telling
+from switchyard.loop import hands, holding, keeping, learning, recalling, reports, steering, telling
 from switchyard.market import feeds as feeding
 from switchyard.planning import compose, policy
-from switchyard.planning import request as planning
 from switchyard.telemetry import metrics as metering
 from switchyard.valuation import switching_cost, worth
 
@@ -104,8 +103,8 @@ class Cycle:
         self._settings = settings
         self._records = holding.Records()
         self.learner = learning.Learner()
-        # The policy's memory has its place beside it: "planning".
-        self.sections: Mapping[str, keeping.Section] = {"switching": self.learner}
+        self._recall = recalling.Recall()
+        self.sections: Mapping[str, keeping.Section] = {"switching": self.learner, "planning": self._recall}
         self._reports = reports.Reports(
             feeds=feeds,
             metrics=metrics,
@@ -124,7 +123,6 @@ class Cycle:
         self._wakes: dict[str, datetime.datetime] = {}
         self._moving: set[str] = set()
         self._prices: dict[str, float] = {}
-        self._memory: planning.Memory | None = None
         self._replan = True
         self._planned_real = -1e9
         self._began_real = time.monotonic()
@@ -315,11 +313,12 @@ class Cycle:
         learned = self.learner.learned
         valuation = worth.value(learned.yields.farm(farm), market, now)
         costs = switching_cost.costs(farm, valuation, learned)
-        memory = compose.recall(farm) if self._memory is None else self._memory
+        memory = self._recall.memory(farm)
         request = compose.request(farm, valuation, costs, memory, now)
         # Off the loop: a plan of a thousand rigs takes a good part of a second, and probes want their answer.
         reply = await asyncio.to_thread(policy.plan, request)
-        self._memory, self._replan = reply.memory, False
+        self._recall.planned(reply.memory)
+        self._replan = False
         self.planned_at, self._planned_real = now, time.monotonic()
         self._prices = {name: quote.value for name, quote in market.quotes.items()}
         self._reports.planned(market=market, valuation=valuation, request=request, reply=reply, now=now)
