@@ -11,11 +11,11 @@ READY := $(VENV)/.ready
 export PYTHONPATH := operator:tests
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo test lint format crds lock bench sandbox build clean
+.PHONY: help setup demo test lint format crds lock bench bench-policy sandbox build clean
 
 help: ## this list
 	@echo "Switchyard: make TARGET"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
 $(READY): requirements/develop.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -71,6 +71,9 @@ lock: $(READY) ## resolve the dependencies anew: exact versions with hashes, no 
 bench: $(READY) ## measure: cold start, steady load, price change to last switch; writes docs/benchmarks.md
 	@$(BIN)/python -m controlplane build k8s kwok
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-policy: $(READY) ## measure: what every policy earns on public traces (DATA=FOLDER), an hour or two; docs/benchmarks.md
+	@$(BIN)/python -m bench.policies $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 clean: ## remove what was built in the checkout (the cache of built tools stays)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -11,7 +11,7 @@ import re
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 _HEAD = """# Benchmarks
 
@@ -123,7 +123,18 @@ def machine(*, kubernetes: str) -> dict[str, Any]:
     }
 
 
-def write(path: Path, section: Section) -> None:
+class Written(Protocol):
+    """What can be put into the file."""
+
+    @property
+    def name(self) -> str:
+        """The section's place in the file."""
+
+    def markdown(self) -> str:
+        """Its text."""
+
+
+def write(path: Path, section: Written) -> None:
     """Put a section into the file, in place of an older one of its name."""
     begin, end = f"<!-- bench:{section.name} begins -->", f"<!-- bench:{section.name} ends -->"
     text = path.read_text() if path.exists() else _HEAD
