@@ -52,7 +52,10 @@ DEFAULT: Final = (
     "best-static",
     "static:ai",
 )
-KNOWN: Final = "switchyard, wfa, lookahead, greedy, threshold:PERCENT:DWELL, tuned-threshold, static:MODE, best-static, clairvoyant"
+KNOWN: Final = (
+    "switchyard, wfa, lookahead, greedy, threshold:PERCENT:DWELL, tuned-threshold, "
+    "static:MODE, best-static, clairvoyant"
+)
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
