@@ -32,7 +32,7 @@ LIMIT_SECONDS: Final = 5.0
 GOAL: Final = 0.002
 """The gap below which rounding is good enough."""
 
-_NODES: Final = 200
+_NODES: Final = 50
 _CORE: Final = 400
 """Gangs that branch and bound may decide on; the others stay as rounding has left them."""
 
@@ -177,7 +177,6 @@ def _answer(
     model: program_model.Model, plan: program_rounding.Plan, found: Floats, *, value: float, bound: float, duals: Floats
 ) -> Answer:
     farm = model.farm
-    hours = farm.hours
     excess = found[model.excess].max(axis=1, initial=0.0)
     return Answer(
         admitted={
@@ -186,13 +185,28 @@ def _answer(
             if plan.rigs[at].any()
         },
         stopped=tuple(work.key for at, work in enumerate(farm.problem.working) if not plan.keep[at]),
-        prices=Prices(
-            edges_hours=farm.problem.edges_hours,
-            usd_per_rig_hour={key: duals[model.capacity[at]] / hours for at, key in enumerate(farm.keys)},
-            usd_per_watt_hour={key: duals[model.watts[at]] / hours for at, key in enumerate(model.circuits)},
-        ),
+        prices=_prices(model, duals),
         value_usd=value,
         bound_usd=bound,
         excess_watts={key: float(excess[at]) for at, key in enumerate(model.circuits) if excess[at] > 1e-6},
         local_rigs={farm.keys[block]: found[columns[:, 0]] for block, columns in sorted(model.local.items())},
+    )
+
+
+def _prices(model: program_model.Model, duals: Floats) -> Prices:
+    farm = model.farm
+    rigs = duals[model.capacity] / farm.hours
+    for inside, rows in model.quotas:
+        rigs[inside] += duals[rows] / farm.hours
+    ways_in = [
+        max([origin.in_usd for origin in block.origins if origin.rigs] or [block.later_in_usd]) for block in farm.blocks
+    ]
+    starts = np.maximum(duals[model.taken] - ways_in, 0.0)
+    for inside, row in model.floors:
+        starts[inside] += duals[row]
+    return Prices(
+        edges_hours=farm.problem.edges_hours,
+        usd_per_rig_hour=dict(zip(farm.keys, rigs, strict=True)),
+        usd_per_start={key: float(usd) for key, usd in zip(farm.keys, starts, strict=True)},
+        usd_per_watt_hour={key: duals[model.watts[at]] / farm.hours for at, key in enumerate(model.circuits)},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Final
@@ -14,10 +15,12 @@ from switchyard.planning.program_values import Floats, Gang
 _OWN: Final = 64
 """Up to so many waiting gangs each are a lot of their own; more of them share lots."""
 
-_STARTS: Final = 4
-_BIDS: Final = 8
-_HOURS: Final = (0.5, 2.0, 8.0)
-"""Lots are told apart by where they fit, eighths of the bids, and these limits of their length."""
+_STARTS: Final = 3
+_BIDS: Final = 6
+_HOURS: Final = (1.0, 6.0)
+_SETS: Final = 6
+"""Lots are told apart by where they fit (the commonest sets of blocks, and all others together), sixths of the bids and
+these limits of their length."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,22 +73,23 @@ def gather(farm: program_matrix.Farm) -> Lots | None:
     count = int(lot.max(initial=-1)) + 1
     units = np.bincount(lot, weights=size, minlength=count)
 
-    def mean(figures: Floats) -> Floats:
-        columns = figures.reshape(len(gangs), -1)
-        sums = [np.bincount(lot, weights=column * size, minlength=count) for column in columns.T]
-        return np.asarray(
-            np.array(sums).T.reshape(count, *figures.shape[1:]) / units.reshape(-1, *[1] * (figures.ndim - 1))
-        )
+    def mean(figures: Floats, weights: Floats) -> Floats:
+        """Per lot, weighted; 0 where there is no weight."""
+        sums, total = np.zeros((count, *figures.shape[1:])), np.zeros((count, *figures.shape[1:]))
+        np.add.at(sums, lot, figures * weights)
+        np.add.at(total, lot, weights)
+        return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
 
+    fitting = size[:, None] * (slots > 0)
     starts = np.full((count, _STARTS), np.nan)
     for at, steps in zip(lot, chosen, strict=True):
         starts[at, : len(steps)] = steps
     fluid = Fluid(
-        usd_per_hour=mean(paid),
-        hours=mean(hours),
+        usd_per_hour=mean(paid, size),
+        hours=mean(hours, size),
         starts=starts,
-        rigs=mean(rigs / size[:, None]),
-        watts=mean(watts),
+        rigs=mean(rigs / size[:, None], fitting),
+        watts=mean(watts, fitting),
     )
     member = {gang.key: (int(at), float(each)) for gang, at, each in zip(gangs, lot, size, strict=True)}
     return Lots(fluid=fluid, size=units, member=member)
@@ -106,6 +110,11 @@ def _sorted_out(
         return np.arange(len(gangs))
     limits = np.quantile(paid, np.arange(1, _BIDS) / _BIDS)
     bids, lengths = np.searchsorted(limits, paid, side="right"), np.searchsorted(_HOURS, hours)
+    fits = [tuple(np.flatnonzero(row)) for row in slots]
+    common = [found for found, _ in collections.Counter(fits).most_common(_SETS)]
     found: dict[tuple[object, ...], int] = {}
-    keys = [(tuple(np.flatnonzero(slots[at])), int(bids[at]), int(lengths[at]), chosen[at]) for at in range(len(gangs))]
+    keys = [
+        (where if where in common else (), int(bid), int(length), starts)
+        for where, bid, length, starts in zip(fits, bids, lengths, chosen, strict=True)
+    ]
     return np.array([found.setdefault(key, len(found)) for key in keys], dtype=np.int64)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from switchyard.planning.program_values import Block, Floats, Gang, Problem, ProblemError, covers
+from switchyard.planning.program_values import Block, Floats, Gang, Problem, ProblemError, holds
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -72,8 +72,18 @@ class Farm:
         self.hours = np.diff(self.edges)
         shape = len(self.keys), problem.steps
         self.rigs = np.array([block.rigs for block in self.blocks], dtype=float)
-        self.power = np.array([per_step(block.usd_per_watt_hour, problem.steps) for block in self.blocks]).reshape(shape)
+        self.power = np.array([per_step(block.usd_per_watt_hour, problem.steps) for block in self.blocks]).reshape(
+            shape
+        )
         self.local = np.array([self._nets(at).max(axis=0) for at in range(len(self.keys))]).reshape(shape)
+        for key, block in problem.blocks.items():
+            busy = sum(work.rigs.get(key, 0) for work in problem.working)
+            free = sum(origin.rigs for origin in block.origins)
+            if busy + free > block.rigs:
+                raise ProblemError(f"blocks[{key}].rigs: {block.rigs}, but {busy + free} are free or at work")
+        for work in problem.working:
+            for key in work.rigs:
+                self.at(key, f"working[{work.key}].rigs")
         self.later_in = np.array([block.later_in_usd for block in self.blocks])
         self.out = np.array([block.out_usd for block in self.blocks])
 
@@ -147,13 +157,13 @@ class Rows:
         tight = np.array(self.fed, dtype=np.int64)[:, None] >= 0
         self.capacity = sparse.add_rows(np.where(tight, rigs, -math.inf), rigs, rigs.shape)
         self.watts = sparse.add_rows(-math.inf, limits.reshape(-1, steps), (len(self.circuits), steps))
-        self._quotas: list[tuple[list[int], Ints]] = []
-        share = covers(farm.edges, 0.0, np.array([work.hours for work in problem.working]))
+        self.quotas: list[tuple[list[int], Ints]] = []
+        share = holds(farm.edges, np.array([work.hours for work in problem.working]))
         for quota in problem.quotas:
             if quota.most is not None:
                 inside = farm.numbers(quota.blocks, "quotas.blocks")
                 most = np.maximum(quota.most, held[:, inside].sum(axis=1) @ share)
-                self._quotas.append((inside, sparse.add_rows(-math.inf, most, (steps,))))
+                self.quotas.append((inside, sparse.add_rows(-math.inf, most, (steps,))))
 
     def draw(self, block: int, cols: Ints, rigs: Floats, watts: Floats, share: Floats) -> None:
         """Columns [N] that take `rigs` [N] of a block, each rig of `watts` [N], over `share` [N, S] of the steps."""
@@ -161,7 +171,7 @@ class Rows:
         self.sparse.put(self.capacity[block], cols[:, None], taken)
         if self.fed[block] >= 0:
             self.sparse.put(self.watts[self.fed[block]], cols[:, None], watts[:, None] * taken)
-        for inside, rows in self._quotas:
+        for inside, rows in self.quotas:
             if block in inside:
                 self.sparse.put(rows, cols[:, None], taken)
 
@@ -185,11 +195,15 @@ def short(farm: Farm) -> tuple[str, ...]:
     """Circuits that could be overdrawn, if every rig did what draws most."""
     problem = farm.problem
     most = [max(mode.watts for mode in block.modes) for block in farm.blocks]
-    drawn = [(key, fit.watts) for gang in problem.gangs for key, fit in gang.fits.items()]
-    drawn += [pair for work in problem.working for pair in work.watts.items()]
-    drawn += [pair for flow in problem.flows for pair in flow.watts_per_rig.items()]
-    for key, watts in drawn:
-        at = farm.at(key, "watts")
+    drawn = [(f"gangs[{gang.key}].fits", key, fit.watts) for gang in problem.gangs for key, fit in gang.fits.items()]
+    drawn += [(f"working[{work.key}].watts", *pair) for work in problem.working for pair in work.watts.items()]
+    drawn += [
+        (f"flows[{at}].watts_per_rig", *pair)
+        for at, flow in enumerate(problem.flows)
+        for pair in flow.watts_per_rig.items()
+    ]
+    for field, key, watts in drawn:
+        at = farm.at(key, field)
         most[at] = max(most[at], watts)
     total: dict[str, float] = {}
     for block, watts in zip(farm.blocks, most, strict=True):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from switchyard.planning import program_lots
 from switchyard.planning.program_matrix import Farm, Ints, Rows, Sparse, uniform
-from switchyard.planning.program_values import Floats, Gang, Problem, covers
+from switchyard.planning.program_values import Floats, Gang, Problem, covers, holds
 
 _EXCESS_USD_PER_WATT_HOUR: Final = 1.0
 """For watts over a limit: hundreds of times dearer than any work is worth, and still well scaled."""
@@ -40,6 +40,9 @@ class Model:
         capacity: row per block and step.
         circuits: keys of circuits that could be short.
         watts: row per such circuit and step.
+        taken: row per block: rigs that start now against where they come from.
+        quotas: numbers of blocks, and the row per step of their quota.
+        floors: numbers of blocks, and the row of their floor now.
         excess: column likewise.
         local: by number of the block on such a circuit, columns per local mode and step.
     """
@@ -57,6 +60,9 @@ class Model:
     capacity: Ints
     circuits: tuple[str, ...]
     watts: Ints
+    taken: Ints
+    quotas: Sequence[tuple[list[int], Ints]]
+    floors: Sequence[tuple[list[int], Ints]]
     excess: Ints
     local: Mapping[int, Ints]
 
@@ -71,7 +77,7 @@ def build(problem: Problem) -> Model:
     keep, constant = _keep(farm, rows, held)
     gangs, need, slots, watts = _paying(farm)
     x, y = _starts(farm, rows, gangs, need, slots, watts)
-    _now(farm, sparse, y, keep, held)
+    taken, floors = _now(farm, sparse, y, keep, held)
     _later(farm, rows, gangs, x)
     _flows(farm, rows)
     local, excess = _local(farm, rows)
@@ -89,6 +95,9 @@ def build(problem: Problem) -> Model:
         capacity=rows.capacity,
         circuits=rows.circuits,
         watts=rows.watts,
+        taken=taken,
+        quotas=rows.quotas,
+        floors=floors,
         excess=excess,
         local=local,
     )
@@ -114,7 +123,8 @@ def _paying(farm: Farm) -> tuple[list[Gang], Ints, Ints, Floats]:
 def _keep(farm: Farm, rows: Rows, held: Floats) -> tuple[Ints, float]:
     """Gangs at work: their columns, and what stopping all of them would lose, as worth."""
     working = farm.problem.working
-    share = covers(farm.edges, 0.0, np.array([work.hours for work in working]))
+    hours = np.array([work.hours for work in working])
+    share, occupied = covers(farm.edges, 0.0, hours), holds(farm.edges, hours)
     watts = np.array([[work.watts.get(key, 0.0) for key in farm.keys] for work in working]).reshape(held.shape)
     stop = np.array([work.stop_usd or 0.0 for work in working])
     fixed = np.array([work.stop_usd is None for work in working], dtype=float)
@@ -122,7 +132,7 @@ def _keep(farm: Farm, rows: Rows, held: Floats) -> tuple[Ints, float]:
     cols = rows.sparse.add_cols((held * farm.rig_usd(watts, share)).sum(axis=1) - paid - stop, 1.0, fixed)
     for block in range(len(farm.keys)):
         some = held[:, block] > 0
-        rows.draw(block, cols[some], held[some, block], watts[some, block], share[some])
+        rows.draw(block, cols[some], held[some, block], watts[some, block], occupied[some])
     return cols, -float(stop.sum())
 
 
@@ -130,7 +140,7 @@ def _starts(farm: Farm, rows: Rows, gangs: list[Gang], need: Ints, slots: Ints, 
     """Waiting gangs that start now, and the rigs that they take: as many as hold all replicas."""
     sparse = rows.sparse
     hours = np.array([gang.hours for gang in gangs])
-    share = covers(farm.edges, 0.0, hours)
+    share, occupied = covers(farm.edges, 0.0, hours), holds(farm.edges, hours)
     x = sparse.add_cols(-np.array([gang.usd_per_hour for gang in gangs]) * (share @ farm.hours), 1.0)
     prorated = farm.prorated(hours)[:, None]
     # The way in is paid in full where the rig comes from; what of it belongs to hours beyond the last step comes back.
@@ -140,7 +150,7 @@ def _starts(farm: Farm, rows: Rows, gangs: list[Gang], need: Ints, slots: Ints, 
     y[fits] = sparse.add_cols(cost[fits], need[fits].astype(float))
     for block in range(len(farm.keys)):
         some = fits[:, block]
-        rows.draw(block, y[some, block], np.ones(int(some.sum())), watts[some, block], share[some])
+        rows.draw(block, y[some, block], np.ones(int(some.sum())), watts[some, block], occupied[some])
     # Where any mixture of rigs will do, counting rigs is tighter than counting replicas.
     alike = uniform(need, slots)
     replicas = np.array([gang.replicas for gang in gangs], dtype=np.int64)
@@ -150,8 +160,9 @@ def _starts(farm: Farm, rows: Rows, gangs: list[Gang], need: Ints, slots: Ints, 
     return x, y
 
 
-def _now(farm: Farm, sparse: Sparse, y: Ints, keep: Ints, held: Floats) -> None:
-    """Where the rigs of gangs that start now come from, and how many hand-overs may start now."""
+def _now(farm: Farm, sparse: Sparse, y: Ints, keep: Ints, held: Floats) -> tuple[Ints, list[tuple[list[int], Ints]]]:
+    """Where the rigs of gangs that start now come from, and how many hand-overs may start now: rows of both."""
+    floors: list[tuple[list[int], Ints]] = []
     count = len(farm.keys)
     working = held.sum(axis=0)
     taken = sparse.add_rows(0.0, 0.0, (count,))
@@ -182,6 +193,8 @@ def _now(farm: Farm, sparse: Sparse, y: Ints, keep: Ints, held: Floats) -> None:
             sparse.put(row, keep, held[:, inside].sum(axis=1))
             for block in inside:
                 sparse.put(row, y[y[:, block] >= 0, block], 1.0)
+            floors.append((inside, row))
+    return taken, floors
 
 
 def _later(farm: Farm, rows: Rows, gangs: list[Gang], x: Ints) -> None:

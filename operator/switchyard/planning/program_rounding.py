@@ -9,12 +9,9 @@ import numpy as np
 
 from switchyard.planning.program_matrix import Ints, per_step
 from switchyard.planning.program_model import Model
-from switchyard.planning.program_values import Floats, covers
+from switchyard.planning.program_values import Floats, holds
 
 _WHOLE: Final = 1e-6
-_LIKELY: Final = 0.5
-"""The share of a gang at work from which on it comes before gangs that wait and of which the program is not sure."""
-
 _NEAR: Final = 0.02
 """A gang that the program leaves out may still fill a gap if it falls short of the prices by no more than this share."""
 
@@ -37,25 +34,29 @@ class Plan:
 
 def rounded(model: Model, point: Point) -> Plan:
     """A plan that breaks no limit of now. Deterministic: ties go by the order of gangs."""
-    kept = point.value[model.keep]
-    keep = kept > 1 - _WHOLE
+    keep = point.value[model.keep] > _WHOLE
     share_x = point.value[model.x]
     placed = np.where(model.y >= 0, point.value[np.maximum(model.y, 0)], 0.0)
     sure = (share_x > 1 - _WHOLE) & (np.abs(placed - placed.round()) < _WHOLE).all(axis=1)
     rigs = np.where(sure[:, None], placed.round(), 0.0).astype(np.int64)
     room = _Room(model, keep, rigs)
+    if not room.holds:
+        # They counted on rigs of gangs at work that the program would have stopped by halves.
+        sure[:] = False
+        rigs[:] = 0
+        room = _Room(model, keep, rigs)
     short = _short_of_price(model, point)
     paid = np.array([gang.usd_per_hour * min(gang.hours, model.farm.edges[-1]) for gang in model.gangs])
     tried = np.flatnonzero(~sure & ((share_x > _WHOLE) | (short <= _NEAR * paid)))
     per_rig = short / np.maximum(np.where(model.slots > 0, _needs(model), np.iinfo(np.int64).max).min(axis=1), 1)
-    worth = -np.concatenate(model.sparse.cost)[model.keep]
-    stopped = [int(at) for at in sorted(np.flatnonzero(~keep), key=lambda at: (-round(kept[at], 6), at))]
-    for at in stopped:
-        keep[at] = kept[at] >= _LIKELY and room.spare(at)
     for at in sorted(tried, key=lambda at: (-round(share_x[at], 6), round(per_rig[at], 9), at)):
         rigs[at] = room.place(int(at), _preference(model, point, placed, int(at)))
-    for at in stopped:
-        keep[at] = keep[at] or (worth[at] > 0 and room.spare(at))
+    worth = -np.concatenate(model.sparse.cost)[model.keep]
+    for at in sorted(np.flatnonzero(~keep), key=lambda at: (-worth[at], at)):
+        keep[at] = (worth[at] > 0 or not room.above_floors) and room.spare(int(at))
+    if not room.above_floors:
+        # Whatever the farm does now breaks no limit.
+        return Plan(rigs=np.zeros_like(rigs), keep=np.ones(len(keep), dtype=np.int64))
     return Plan(rigs=rigs, keep=keep.astype(np.int64))
 
 
@@ -90,7 +91,7 @@ class _Room:
     def __init__(self, model: Model, keep: Ints, rigs: Ints) -> None:
         farm, problem = model.farm, model.farm.problem
         self._model = model
-        self._share = covers(farm.edges, 0.0, np.array([gang.hours for gang in model.gangs]))
+        self._share = holds(farm.edges, np.array([gang.hours for gang in model.gangs]))
         kept = keep[:, None] * model.held
         used = rigs.sum(axis=0)
         freed = (model.held - kept).sum(axis=0).astype(np.int64)
@@ -109,6 +110,11 @@ class _Room:
             if quota.most is not None:
                 most = max(quota.most, int(model.held[:, inside].sum()))
                 self._quotas.append((inside, most - int(used[inside].sum() + kept[:, inside].sum())))
+        self._floors = []
+        for quota in problem.quotas:
+            inside = farm.numbers(quota.blocks, "quotas.blocks")
+            floor = min(quota.least, int(model.held[:, inside].sum()))
+            self._floors.append((inside, int(used[inside].sum() + kept[:, inside].sum()) - floor))
         self._least = np.array([min(mode.watts for mode in block.modes) for block in farm.blocks])
         self._fed = [
             model.circuits.index(block.circuit) if block.circuit in model.circuits else -1 for block in farm.blocks
@@ -117,6 +123,19 @@ class _Room:
             [per_step(problem.circuits[key].limit_watts, problem.steps) for key in model.circuits]
         ).reshape(len(model.circuits), problem.steps)
         self._watts = self._watts - self._drawn(keep, rigs)
+
+    @property
+    def holds(self) -> bool:
+        """Whether what is placed breaks nothing."""
+        limits = [*self._budgets, *self._quotas]
+        return bool(
+            (self._free >= 0).all() and all(left >= 0 for _, left in limits) and self._watts.min(initial=0.0) > -1e-6
+        )
+
+    @property
+    def above_floors(self) -> bool:
+        """Whether enough rigs are at AI work."""
+        return all(more >= 0 for _, more in self._floors)
 
     def place(self, at: int, blocks: list[int]) -> Ints:
         """Rigs per block for a gang, taken from what is left; none if it does not fit whole."""
@@ -161,6 +180,7 @@ class _Room:
         self._free -= taken - from_freed
         self._budgets = [(inside, left) for (inside, _), left in zip(self._budgets, budgets, strict=True)]
         self._quotas = [(inside, left) for (inside, _), left in zip(self._quotas, quotas, strict=True)]
+        self._floors = [(inside, more + int(taken[inside].sum())) for inside, more in self._floors]
         self._watts = watts
         return taken
 
@@ -173,6 +193,7 @@ class _Room:
             return False
         self._freed -= held
         self._budgets = [(inside, left + int(held[inside].sum())) for inside, left in self._budgets]
+        self._floors = [(inside, more + int(held[inside].sum())) for inside, more in self._floors]
         self._quotas, self._watts = quotas, watts
         return True
 
@@ -196,7 +217,7 @@ class _Room:
         """Watts per short circuit and step that gangs at work draw beyond the least."""
         model, problem = self._model, self._model.farm.problem
         drawn = np.zeros((len(model.circuits), problem.steps))
-        share = covers(model.farm.edges, 0.0, np.array([problem.working[at].hours for at in working]))
+        share = holds(model.farm.edges, np.array([problem.working[at].hours for at in working]))
         for block, circuit in enumerate(self._fed):
             if circuit < 0:
                 continue

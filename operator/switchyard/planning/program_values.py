@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-EDGES_HOURS: Final = (0.0, 1 / 6, 1 / 3, 2 / 3, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+EDGES_HOURS: Final = (0.0, 1 / 6, 1 / 2, 1.0, 2.0, 4.0, 8.0, 16.0, 24.0)
 """Where steps begin, and the last one ends: ten minutes near by, hours far off."""
 
 
@@ -185,20 +185,25 @@ class Prices:
     Attributes:
         edges_hours: of the steps.
         usd_per_rig_hour: by block, beyond the best local mode's net.
+        usd_per_start: by block, once for a rig that starts now, beyond the dearest way into AI work: rigs or hand-overs
+            are short at this moment.
         usd_per_watt_hour: by circuit, beyond the price of power.
     """
 
     edges_hours: tuple[float, ...]
     usd_per_rig_hour: Mapping[str, Floats]
+    usd_per_start: Mapping[str, float]
     usd_per_watt_hour: Mapping[str, Floats]
 
     def surcharge(self, block: str, hours: float) -> float:
         """$ per rig-hour that a gang has to pay beyond the best local mode, on average over the next `hours`.
 
         0 for a block that is unknown. Beyond the last step nothing is scarce that could be known: it is left out of the
-        average, so that work that outlasts the look-ahead pays what the look-ahead says.
+        average, so that work that outlasts the look-ahead pays what the look-ahead says. What is short at this moment
+        only is spread over the hours of work inside the look-ahead.
         """
-        return self._mean(self.usd_per_rig_hour.get(block), hours)
+        inside = min(max(hours, 1e-6), self.edges_hours[-1])
+        return self._mean(self.usd_per_rig_hour.get(block), hours) + self.usd_per_start.get(block, 0.0) / inside
 
     def circuit_surcharge(self, circuit: str, hours: float) -> float:
         """$ per watt-hour of a circuit on top of the price of power, on average over the next `hours`."""
@@ -207,8 +212,9 @@ class Prices:
     def _mean(self, prices: Floats | None, hours: float) -> float:
         if prices is None:
             return 0.0
-        covered = covers(np.asarray(self.edges_hours), 0.0, max(hours, 1e-6)) * np.diff(self.edges_hours)
-        return float((prices * covered).sum() / covered.sum())
+        edges = np.asarray(self.edges_hours)
+        inside = min(max(hours, 1e-6), float(edges[-1]))
+        return float((prices * holds(edges, inside) * np.diff(edges)).sum() / inside)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -253,3 +259,13 @@ def covers(edges: Floats, start: float | Floats, hours: float | Floats) -> Float
     end = begin + np.asarray(hours, dtype=float)[..., None]
     inside = np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin)
     return np.asarray(np.clip(inside, 0.0, None) / np.diff(edges))
+
+
+def holds(edges: Floats, hours: float | Floats) -> Floats:
+    """The share of each step for which rigs are not to be had that work from now for `hours`.
+
+    The first step counts in full, however soon the work ends: what is held now is held, and draws its watts.
+    """
+    share = covers(edges, 0.0, hours)
+    share[..., 0] = 1.0
+    return share
