@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -140,7 +141,9 @@ class History:
             "days": {
                 str(number): {
                     "jobs": day.jobs,
-                    "cells": [[*cell, *(float(f"{figure:.6g}") for figure in sums)] for cell, sums in day.cells.items()],
+                    "cells": [
+                        [*cell, *(float(f"{figure:.6g}") for figure in sums)] for cell, sums in day.cells.items()
+                    ],
                 }
                 for number, day in sorted(self._days.items())
             },
@@ -227,7 +230,7 @@ def _weights(now: datetime.datetime, edges_hours: Sequence[float], hourly: Seque
     """Hours of mean arrivals that each step is worth, by the time of day that it covers."""
     start = now.timestamp()
     weights = []
-    for begin, end in zip(edges_hours[:-1], edges_hours[1:], strict=True):
+    for begin, end in itertools.pairwise(edges_hours):
         parts = max(1, math.ceil((end - begin) * 4))
         moments = start / 3600 + begin + (np.arange(parts) + 0.5) * (end - begin) / parts
         factors = np.asarray(hourly)[(moments % 24).astype(int)]

@@ -10,7 +10,7 @@ where a circuit is short. A bid that does not cover them takes rigs from a bette
 
 Whole gangs are then made of the program's shares: those that it is sure of, and the others in the order of what they
 leave at its prices. Where that may miss more than `GOAL`, branch and bound decides on the gangs that could still
-matter: a gang whose reduced cost is beyond the gap is settled. Nothing depends on the clock, unless it stops the solver.
+matter: a gang whose reduced cost is beyond the gap is settled. Nothing depends on the clock, unless it stops HiGHS.
 """
 
 from __future__ import annotations

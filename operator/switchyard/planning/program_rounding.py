@@ -12,8 +12,9 @@ from switchyard.planning.program_model import Model
 from switchyard.planning.program_values import Floats, holds
 
 _WHOLE: Final = 1e-6
+
 _NEAR: Final = 0.02
-"""A gang that the program leaves out may still fill a gap if it falls short of the prices by no more than this share."""
+"""A gang that is left out may still fill a gap if it falls short of the prices by no more than this share."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,12 +105,15 @@ class _Room:
             inside = farm.numbers(budget.blocks, "budgets.blocks")
             moved = (used - from_freed + freed)[inside].sum()
             self._budgets.append((inside, max(budget.left, 0) - int(moved)))
-        self._quotas = []
+        working = np.array([work.hours for work in problem.working])
+        self._work_share = holds(farm.edges, working)
+        self._quotas: list[tuple[list[int], Floats]] = []
         for quota in problem.quotas:
-            inside = farm.numbers(quota.blocks, "quotas.blocks")
             if quota.most is not None:
-                most = max(quota.most, int(model.held[:, inside].sum()))
-                self._quotas.append((inside, most - int(used[inside].sum() + kept[:, inside].sum())))
+                inside = farm.numbers(quota.blocks, "quotas.blocks")
+                most = np.maximum(quota.most, model.held[:, inside].sum(axis=1) @ self._work_share)
+                taken = kept[:, inside].sum(axis=1) @ self._work_share + rigs[:, inside].sum(axis=1) @ self._share
+                self._quotas.append((inside, most - taken))
         self._floors = []
         for quota in problem.quotas:
             inside = farm.numbers(quota.blocks, "quotas.blocks")
@@ -127,10 +131,9 @@ class _Room:
     @property
     def holds(self) -> bool:
         """Whether what is placed breaks nothing."""
-        limits = [*self._budgets, *self._quotas]
-        return bool(
-            (self._free >= 0).all() and all(left >= 0 for _, left in limits) and self._watts.min(initial=0.0) > -1e-6
-        )
+        lefts = [self._free.min(initial=0), *(left for _, left in self._budgets)]
+        lefts += [left.min() for _, left in self._quotas]
+        return min(lefts) >= -_WHOLE and bool(self._watts.min(initial=0.0) >= -_WHOLE)
 
     @property
     def above_floors(self) -> bool:
@@ -154,11 +157,10 @@ class _Room:
                     most = min(most, freed + max(left, 0))
             for (inside, _), left in zip(self._quotas, quotas, strict=True):
                 if block in inside:
-                    most = min(most, left)
+                    most = min(most, _times(left, self._share[at]))
             more = self._more_watts(at, block)
             if self._fed[block] >= 0 and more.any():
-                room = watts[self._fed[block]][more > 0] / more[more > 0]
-                most = min(most, int(np.floor(max(room.min(), 0.0) + 1e-9)))
+                most = min(most, _times(watts[self._fed[block]], more))
             count = min(most, -(-rest // slots))
             if count <= 0:
                 continue
@@ -187,9 +189,13 @@ class _Room:
     def spare(self, at: int) -> bool:
         """Whether a gang that was to be stopped can stay after all; its rigs are then taken back."""
         held = self._model.held[at].astype(np.int64)
-        quotas = [(inside, left - int(held[inside].sum())) for inside, left in self._quotas]
+        quotas = [(inside, left - held[inside].sum() * self._work_share[at]) for inside, left in self._quotas]
         watts = self._watts - self._watts_of(np.array([at]))
-        if (held > self._freed).any() or any(left < 0 for _, left in quotas) or (watts.min(initial=0.0) < -1e-6):
+        if (
+            (held > self._freed).any()
+            or any(left.min() < -_WHOLE for _, left in quotas)
+            or (watts.min(initial=0.0) < -_WHOLE)
+        ):
             return False
         self._freed -= held
         self._budgets = [(inside, left + int(held[inside].sum())) for inside, left in self._budgets]
@@ -225,3 +231,11 @@ class _Room:
             each = np.array([problem.working[at].watts.get(key, 0.0) for at in working]) - self._least[block]
             drawn[circuit] += (each * model.held[working, block]) @ share
         return drawn
+
+
+def _times(left: Floats, each: Floats) -> int:
+    """How often something that takes `each` per step fits into what is left."""
+    some = each > 0
+    if not some.any():
+        return int(np.iinfo(np.int64).max)
+    return int(np.floor(max((left[some] / each[some]).min(), 0.0) + _WHOLE))

@@ -130,7 +130,7 @@ class Flow:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """Watts that its blocks may draw together: one figure or one per step, less what rigs outside of the blocks draw."""
+    """Watts that its blocks may draw together, one figure or one per step: without what other rigs on it draw."""
 
     limit_watts: float | tuple[float, ...]
 
@@ -227,8 +227,8 @@ class Answer:
         prices: of the linear program.
         value_usd: of this plan over the look-ahead, against one in which rigs never do AI work.
         bound_usd: no plan is worth more.
-        excess_watts: by circuit, the most by which it is overdrawn whatever is done; circuits that hold are not in it.
-        local_rigs: by block on a circuit that matters, rigs per local mode in the first step, in the order of its modes.
+        excess_watts: by circuit, the most by which it is overdrawn whatever is done. Circuits that hold are left out.
+        local_rigs: by block on a circuit that could be short, rigs per local mode in the first step, in their order.
     """
 
     admitted: Mapping[str, Mapping[str, int]]
