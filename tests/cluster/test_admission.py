@@ -67,6 +67,20 @@ GOOD: dict[str, dict[str, Any]] = {
     },
 }
 HTTP = {"url": "https://prices.example.com/v1", "pointer": "/data/0/price"}
+AHEAD = {"source": {"file": {"path": "ahead.csv"}}, "publishedAt": "14:00", "timeZone": "Europe/Berlin"}
+PAID = {"quantity": "CoinRevenue", "unit": "USD/(MH/s)/day", "bounds": GONE}
+NETWORK = {"coinPriceFeed": "etc-usd", "hashrateFeed": "etc-net", "rewardPerBlock": "2.048", "blockSeconds": "13"}
+DIFFICULTY = {
+    "coinPriceFeed": "etc-usd",
+    "difficultyFeed": "etc-net",
+    "hashesPerDifficulty": "1",
+    "rewardPerBlock": "2.048",
+}
+
+
+def paid(network: Changes) -> dict[str, Any]:
+    """What makes the feed one that is worked out from a network."""
+    return {**PAID, "source": {"network": {key: value for key, value in network.items() if value is not GONE}}}
 
 
 def collection(plural: str) -> str:
@@ -445,12 +459,12 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         {"quantity": "GasPrice"},
         ("spec.quantity", 'supported values: "ElectricityPrice"'),
     ),
-    ("feed-unit-unknown", "pricefeeds", {"unit": "EUR/MWh"}, ("spec.unit", 'supported values: "USD/kWh"')),
+    ("feed-unit-unknown", "pricefeeds", {"unit": "EUR/GJ"}, ("spec.unit", 'supported values: "USD/kWh"')),
     (
         "feed-unit-of-coins",
         "pricefeeds",
         {"unit": "USD/(MH/s)/day"},
-        ("spec.unit", "unit does not fit quantity: ElectricityPrice takes USD/kWh or USD/MWh"),
+        ("spec.unit", "unit does not fit quantity: ElectricityPrice takes money per kWh or MWh"),
     ),
     (
         "feed-unit-of-power",
@@ -459,8 +473,13 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         ("spec.unit", "CoinRevenue takes USD per hash rate and time"),
     ),
     ("feed-no-source", "pricefeeds", {"source": GONE}, ("spec.source: Required value",)),
-    ("feed-empty-source", "pricefeeds", {"source": {}}, ("spec.source", "exactly one of static, file, http and")),
-    ("feed-two-sources", "pricefeeds", {"source.http": HTTP}, ("spec.source", "exactly one of static, file, http and")),
+    ("feed-empty-source", "pricefeeds", {"source": {}}, ("spec.source", "exactly one of static, file, http, prom")),
+    (
+        "feed-two-sources",
+        "pricefeeds",
+        {"source.http": HTTP},
+        ("spec.source", "exactly one of static, file, http, prom"),
+    ),
     ("feed-static", "pricefeeds", {"source.static.value": "a lot"}, ("spec.source.static.value", "decimal number")),
     (
         "feed-file-above",
@@ -549,6 +568,202 @@ BAD: list[tuple[str, str, Changes, tuple[str, ...]]] = [
         ("spec.source.prometheus.url", "web address", "spec.source.prometheus.timeout", "at least 1s"),
     ),
     ("feed-fresh-words", "pricefeeds", {"freshness": {"fresh": ""}}, ("spec.freshness.fresh", "must be a duration")),
+    (
+        "feed-unit-of-rates",
+        "pricefeeds",
+        {"quantity": "ExchangeRate", "unit": "USD/kWh"},
+        ("spec.unit", "ExchangeRate takes USD/EUR"),
+    ),
+    (
+        "feed-unit-of-networks",
+        "pricefeeds",
+        {"quantity": "NetworkHashrate", "unit": "difficulty"},
+        ("spec.unit", "NetworkHashrate takes a hash rate"),
+    ),
+    ("feed-no-rate", "pricefeeds", {"unit": "EUR/MWh"}, ("spec.exchange", "not in US dollars needs exchange")),
+    ("feed-rate-of-cents", "pricefeeds", {"unit": "ct/kWh"}, ("spec.exchange", "not in US dollars needs exchange")),
+    (
+        "feed-rate-of-dollars",
+        "pricefeeds",
+        {"exchange": {"rate": "1.1"}},
+        ("spec.exchange", "in another currency than US dollars"),
+    ),
+    (
+        "feed-two-rates",
+        "pricefeeds",
+        {"unit": "EUR/MWh", "exchange": {"rate": "1.1", "priceFeed": "usd-eur"}},
+        ("spec.exchange", "exactly one of priceFeed and rate"),
+    ),
+    ("feed-empty-rate", "pricefeeds", {"unit": "p/kWh", "exchange": {}}, ("spec.exchange", "exactly one of priceFeed")),
+    (
+        "feed-rate-words",
+        "pricefeeds",
+        {"unit": "EUR/MWh", "exchange": {"rate": "0"}},
+        ("spec.exchange.rate", "above 0"),
+    ),
+    (
+        "feed-rate-name",
+        "pricefeeds",
+        {"unit": "EUR/MWh", "exchange": {"priceFeed": "Dollar"}},
+        ("spec.exchange.priceFeed", "must be the name of a PriceFeed"),
+    ),
+    ("feed-sigma", "pricefeeds", {"outliers": {"sigma": "0"}}, ("spec.outliers.sigma", "above 0")),
+    ("feed-window", "pricefeeds", {"outliers": {"window": "5m"}}, ("spec.outliers.window", "at least 10m")),
+    ("feed-persist", "pricefeeds", {"outliers": {"persist": "48h"}}, ("spec.outliers.persist", "at most 24h")),
+    (
+        "feed-persist-long",
+        "pricefeeds",
+        {"outliers": {"persist": "5h"}},
+        ("spec.outliers.persist", "must not be longer than window"),
+    ),
+    ("feed-action", "pricefeeds", {"outliers": {"action": "Drop"}}, ("spec.outliers.action", '"Hold", "Accept"')),
+    (
+        "feed-forecast-of-coins",
+        "pricefeeds",
+        {"quantity": "CoinPrice", "unit": "USD/coin", "forecast": AHEAD},
+        ("spec.forecast", "only an ElectricityPrice has a forecast"),
+    ),
+    (
+        "feed-forecast-unit",
+        "pricefeeds",
+        {"forecast": {**AHEAD, "unit": "EUR/MWh"}},
+        ("spec.forecast.unit", "in the same currency as unit"),
+    ),
+    (
+        "feed-forecast-unit-of-coins",
+        "pricefeeds",
+        {"forecast": {**AHEAD, "unit": "USD/coin"}},
+        ("spec.forecast.unit", "must be a price of power"),
+    ),
+    (
+        "feed-forecast-times",
+        "pricefeeds",
+        {"forecast": {**AHEAD, "publishedAt": "2 pm", "timeZone": "local time", "interval": "1s"}},
+        ("spec.forecast.publishedAt", "HH:MM", "spec.forecast.timeZone", "IANA", "spec.forecast.interval", "10s"),
+    ),
+    (
+        "feed-forecast-no-hour",
+        "pricefeeds",
+        {"forecast": {"source": AHEAD["source"]}},
+        ("spec.forecast.publishedAt: Required value",),
+    ),
+    (
+        "feed-forecast-source",
+        "pricefeeds",
+        {"forecast": {**AHEAD, "source": {}}},
+        ("spec.forecast.source", "exactly one of file and http"),
+    ),
+    (
+        "feed-forecast-file",
+        "pricefeeds",
+        {"forecast": {**AHEAD, "source": {"file": {"path": "../a.csv", "timeZone": "local time"}}}},
+        ("spec.forecast.source.file.path", "without ..", "spec.forecast.source.file.timeZone", "IANA"),
+    ),
+    (
+        "feed-forecast-replay",
+        "pricefeeds",
+        {
+            "forecast": {
+                **AHEAD,
+                "source": {"file": {"path": "a.csv", "replay": {"start": "2021-02-13T00:00:00Z", "speed": 2}}},
+            }
+        },
+        ("spec.forecast.source.file", "at speed 1 only"),
+    ),
+    (
+        "feed-forecast-http",
+        "pricefeeds",
+        {
+            "forecast": {
+                **AHEAD,
+                "source": {
+                    "http": {
+                        "url": "a.b/c",
+                        "pointer": "data",
+                        "timePointer": "at",
+                        "valuePointer": "price",
+                        "timeout": "5m",
+                    }
+                },
+            }
+        },
+        (
+            "spec.forecast.source.http.url",
+            "spec.forecast.source.http.pointer",
+            "spec.forecast.source.http.timePointer",
+            "spec.forecast.source.http.valuePointer",
+            "spec.forecast.source.http.timeout",
+        ),
+    ),
+    (
+        "feed-network-of-power",
+        "pricefeeds",
+        {"source": {"network": NETWORK}},
+        ("spec.source.network", "works out CoinRevenue and nothing else"),
+    ),
+    (
+        "feed-network-names",
+        "pricefeeds",
+        paid({**NETWORK, **DIFFICULTY, "coinPriceFeed": "A", "hashrateFeed": "B", "difficultyFeed": "C"}),
+        (
+            "spec.source.network.coinPriceFeed",
+            "spec.source.network.hashrateFeed",
+            "spec.source.network.difficultyFeed",
+            "exactly one of hashrateFeed and difficultyFeed",
+        ),
+    ),
+    (
+        "feed-network-numbers",
+        "pricefeeds",
+        paid(
+            {
+                **NETWORK,
+                "hashesPerDifficulty": "-1",
+                "rewardPerBlock": "0",
+                "blockSeconds": "soon",
+                "coinsPerDay": "1e9",
+                "luckHalfLife": "1s",
+            }
+        ),
+        (
+            "spec.source.network.hashesPerDifficulty",
+            "spec.source.network.rewardPerBlock",
+            "spec.source.network.blockSeconds",
+            "spec.source.network.coinsPerDay",
+            "spec.source.network.luckHalfLife",
+        ),
+    ),
+    (
+        "feed-network-two-rewards",
+        "pricefeeds",
+        paid({**NETWORK, "coinsPerDay": "13000"}),
+        ("spec.source.network", "exactly one of rewardPerBlock and coinsPerDay"),
+    ),
+    (
+        "feed-network-difficulty-by-day",
+        "pricefeeds",
+        paid({**DIFFICULTY, "rewardPerBlock": GONE, "coinsPerDay": "13000"}),
+        ("spec.source.network.rewardPerBlock", "difficultyFeed needs rewardPerBlock"),
+    ),
+    (
+        "feed-network-hashes",
+        "pricefeeds",
+        paid({**NETWORK, "hashesPerDifficulty": "1"}),
+        ("spec.source.network.hashesPerDifficulty", "goes with difficultyFeed"),
+    ),
+    (
+        "feed-network-no-seconds",
+        "pricefeeds",
+        paid({**NETWORK, "blockSeconds": GONE}),
+        ("spec.source.network.blockSeconds", "blockSeconds goes with hashrateFeed and rewardPerBlock"),
+    ),
+    (
+        "feed-network-more-seconds",
+        "pricefeeds",
+        paid({**DIFFICULTY, "blockSeconds": "13"}),
+        ("spec.source.network.blockSeconds", "and with nothing else"),
+    ),
+    ("feed-network-payout", "pricefeeds", paid({**NETWORK, "payout": "Solo"}), ("payout", '"PPLNS", "PPS"')),
     ("feed-bound-comma", "pricefeeds", {"bounds.min": "1,5"}, ("spec.bounds.min", "decimal number in quotes")),
     # --- AIJob ----------------------------------------------------------------------------------------------
     ("job-class", "aijobs", {"workloadClass": "LLM"}, ("spec.workloadClass", 'supported values: "Training"')),
@@ -769,6 +984,19 @@ ACCEPTED: list[tuple[str, str, Changes]] = [
     ),
     ("feed-http", "pricefeeds", {"source": {"http": {**HTTP, "timePointer": "/data/0/at"}}, "interval": "10m"}),
     ("feed-prometheus", "pricefeeds", {"source": {"prometheus": {"url": "http://prometheus:9090", "query": "up"}}}),
+    ("feed-forecast", "pricefeeds", {"forecast": AHEAD}),
+    (
+        "feed-forecast-web",
+        "pricefeeds",
+        {"unit": "EUR/MWh", "exchange": {"priceFeed": "usd-eur"}, "forecast": {**AHEAD, "unit": "ct/kWh"}},
+    ),
+    ("feed-pence", "pricefeeds", {"unit": "p/kWh", "exchange": {"rate": "1.27"}}),
+    ("feed-rate", "pricefeeds", {"quantity": "ExchangeRate", "unit": "USD/EUR", "bounds": GONE}),
+    ("feed-coin", "pricefeeds", {"quantity": "CoinPrice", "unit": "EUR/coin", "exchange": {"rate": "1.1"}}),
+    ("feed-network", "pricefeeds", paid(NETWORK)),
+    ("feed-network-by-day", "pricefeeds", paid({"coinPriceFeed": "a", "hashrateFeed": "b", "coinsPerDay": "13000"})),
+    ("feed-network-by-difficulty", "pricefeeds", paid({**DIFFICULTY, "payout": "PPS", "luckHalfLife": "1h"})),
+    ("feed-outliers", "pricefeeds", {"outliers": {"action": "Accept"}}),
     ("job", "aijobs", {}),
     ("job-least", "aijobs", {"replicas": GONE, "deadline": GONE, "requirements": GONE}),
     (
@@ -822,6 +1050,7 @@ def test_keeps_what_it_does_not_know_of_a_template(served: ControlPlane) -> None
         ),
         ("coins", {}, {"poolFee": "0.01", "devFee": "0.01", "startup": "30s"}),
         ("pricefeeds", {}, {"interval": "60s", "freshness": {"fresh": "10m", "dead": "60m"}}),
+        ("pricefeeds", {}, {"outliers": {"action": "Hold", "sigma": "3", "window": "4h", "persist": "10m"}}),
         ("pricefeeds", {"freshness": {"fresh": "30m"}}, {"freshness": {"fresh": "30m", "dead": "60m"}}),
         (
             "aijobs",
@@ -969,6 +1198,8 @@ EXPLAINED = [
     ("gp.spec.switching", "Default 25%"),
     ("coin.spec.benchmarks", "Hash rate of one GPU in the coin's unit"),
     ("feed.spec.freshness", "Age up to which a price has full trust. Default 10m."),
+    ("feed.spec.outliers", "it persists"),
+    ("feed.spec.forecast", "Nothing is known before."),
     ("aijob.spec.preemption", "Time between the notice to its Pods and their eviction"),
     ("aijob.spec.template.spec", "The first one gets the GPUs"),
 ]

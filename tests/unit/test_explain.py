@@ -84,6 +84,23 @@ def test_a_decision_reads_like_this() -> None:
     ]
 
 
+def test_a_feed_tells_its_dollars_and_how_far_it_knows() -> None:
+    status = {
+        "trust": "1.00",
+        "lastGood": {"value": "50", "unit": "EUR/MWh", "asOf": "2026-07-01T12:00:00Z"},
+        "converted": {"value": "0.055", "unit": "USD/kWh"},
+        "forecast": {"publishedAt": "2026-07-01T11:00:00Z", "until": "2026-07-02T22:00:00Z"},
+    }
+    text = explain.lines(explain.pricefeed({"metadata": {"name": "spot"}, "status": status}, now=NOW))
+    assert text[:5] == [
+        "spot is trusted",
+        "  Value        50 EUR/MWh, as of 2026-07-01 12:00:00 UTC (3 min ago)",
+        "  In dollars   0.055 USD/kWh",
+        "  Trust        100%",
+        "  Known until  2026-07-02 22:00:00 UTC (in 1 d 10 h), published 2026-07-01 11:00:00 UTC (1 h 3 min ago)",
+    ]
+
+
 def said(body: dict[str, Any], **over: Any) -> str:
     return "\n".join(explain.lines(explain.rig(body, now=NOW, **over)))
 

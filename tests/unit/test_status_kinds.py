@@ -21,6 +21,7 @@ from switchyard.cluster import commands, names
 from switchyard.fleet import model
 from switchyard.handover import reasons
 from switchyard.handover import record as records
+from switchyard.market import feed as feed_memory
 from switchyard.market import feeds, quotes
 from switchyard.planning import draw, request
 from switchyard.status import coin, conditions, events, feed, job, pool, rig, site, writes
@@ -584,6 +585,49 @@ def test_a_feed_tells_what_is_wrong(
     assert condition(status, "Ready") == ready
     assert condition(status, "Fresh") == fresh
     assert condition(status, "Plausible") == plausible
+
+
+def test_an_outlier_is_told_as_such() -> None:
+    status = feed_status(state(1.0, "Outlier", "4000 USD/MWh is far from what was seen lately"))
+    assert condition(status, "Plausible") == ("False", "Outlier")
+    assert condition(status, "Ready") == ("True", "LastGoodValue")
+    assert "4000 USD/MWh" in status["lastError"]
+
+
+CURVE = quotes.Curve(start=NOW, interval_seconds=3600, values=(0.05,) * 30, published_at=NOW - minutes(60))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"),
+    [
+        (None, ("Unknown", "NotYetAsked")),
+        (feed_memory.Ahead(curve=None), ("Unknown", "NotYetAsked")),
+        (feed_memory.Ahead(curve=None, reason="Gap", message="a gap", asked=True), ("False", "Gap")),
+        (feed_memory.Ahead(curve=CURVE, asked=True), ("True", "Published")),
+        (feed_memory.Ahead(curve=CURVE, reason="TimedOut", message="slow", asked=True), ("True", "LastRows")),
+    ],
+)
+def test_a_feed_tells_what_is_known_of_prices_to_come(
+    ahead: feed_memory.Ahead | None, expected: tuple[str, str]
+) -> None:
+    spec = {"quantity": "ElectricityPrice", "forecast": {}}
+    of = model.Feed(name="ercot", uid="u", generation=1, spec=spec, status={})
+    given = dataclasses.replace(state(1.0), ahead=ahead)
+    status = known_to(pricefeed_api.PriceFeedStatus, feed.status(of, now=NOW, state=given))
+    assert condition(status, "ForecastReady") == expected
+    assert ("forecast" in status) == (ahead is not None and ahead.curve is not None)
+    if "forecast" in status:
+        assert status["forecast"] == {"publishedAt": "2026-07-01T11:00:00Z", "until": "2026-07-02T18:00:00Z"}
+
+
+def test_a_feed_without_a_forecast_says_so_and_one_in_euro_tells_dollars() -> None:
+    assert condition(feed_status(state(1.0)), "ForecastReady") == ("Unknown", "NotAsked")
+    assert "converted" not in feed_status(state(1.0))
+    euro = dataclasses.replace(
+        state(1.0), unit="EUR/MWh", value=50.0, last_good=dataclasses.replace(quote(1.0), value=0.055, unit="USD/kWh")
+    )
+    status = feed_status(euro)
+    assert (status["lastGood"]["unit"], status["converted"]) == ("EUR/MWh", {"value": "0.055", "unit": "USD/kWh"})
 
 
 def test_a_feed_shows_its_value_as_its_owner_wrote_it_and_what_happens_meanwhile() -> None:
