@@ -30,7 +30,8 @@ _HOW: Final = (
     "on public traces that are not part of this repository (`--data FOLDER`); where they are absent, it says so and "
     "skips. A policy sees a stream: the present, what was published by then, and nothing later. % is the profit as a "
     "share of the clairvoyant's, which is exact where rigs decide one by one, and the bound of a linear program with "
-    "gangs or circuits. Capture, in brackets, is the share of what switching could add to the best mode that is never left.",
+    "gangs or circuits. Capture, in brackets, is the share of what switching could add to the best mode that is never "
+    "left.",
     f"**{figures.TUNED}** takes, in every cell by itself and in hindsight, the best of {len(figures.PAIRS)} pairs of "
     "threshold and dwell; the best fixed pair is the one of them that does best over the whole half, in hindsight too. "
     "The regret ratio is how many times ours its mean distance to 100 % is.",
