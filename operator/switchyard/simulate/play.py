@@ -128,7 +128,9 @@ class Play:
                 running.add(key)
             elif key not in self._admitted:
                 named = conditions.get("Admitted", {}).get("reason", "")
-                (waiting if named in ("", "Pending", "NotEnoughRigs", "BudgetSpent", "LimitReached") else refused).add(key)
+                (waiting if named in ("", "Pending", "NotEnoughRigs", "BudgetSpent", "LimitReached") else refused).add(
+                    key
+                )
         return Jobs(
             waiting=frozenset(waiting),
             refused=frozenset(refused),
