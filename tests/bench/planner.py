@@ -25,7 +25,7 @@ _CLASSES, _GPUS = 6, 8
 _SEED: Final = 20171005
 
 _HOW: Final = (
-    "**How.** A farm of 8-GPU rigs in {classes} classes on three circuits (two classes each) that are too small for all "
+    "**How.** A farm of 8-GPU rigs in {classes} classes on three circuits of two classes each, too small for all "
     "rigs to do what draws most; five local modes per class, a price of power that changes from step to step, 60 % of "
     "the rigs at work for gangs of which four fifths may be stopped, a quarter of all rigs may change hands. Waiting "
     "gangs have 1 to 32 replicas with 1, 2 or 8 to a rig, log-normal bids around 0.25 $/GPU-h (sigma 0.5), log-normal "
@@ -104,7 +104,8 @@ def _farm(*, gpus: int, gangs: int) -> program_values.Problem:
                 modes=(
                     *(
                         program_values.LocalMode(
-                            usd_per_hour=_GPUS * random.uniform(0.02, 0.07), watts=100 + _GPUS * random.uniform(100, 250)
+                            usd_per_hour=_GPUS * random.uniform(0.02, 0.07),
+                            watts=100 + _GPUS * random.uniform(100, 250),
                         )
                         for _ in range(3)
                     ),
@@ -153,9 +154,7 @@ def _gang(random: np.random.Generator, key: str, keys: list[str]) -> program_val
     )
 
 
-def _at_work(
-    random: np.random.Generator, rigs: dict[str, int], *, scale: int
-) -> tuple[program_values.Working, ...]:
+def _at_work(random: np.random.Generator, rigs: dict[str, int], *, scale: int) -> tuple[program_values.Working, ...]:
     found: list[program_values.Working] = []
     for key, count in rigs.items():
         left = count

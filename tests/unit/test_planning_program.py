@@ -322,7 +322,9 @@ def test_every_answer_keeps_gangs_whole_and_every_limit(problem: values.Problem)
 @CASES
 @given(problems())
 def test_the_order_in_which_things_are_told_does_not_matter_to_the_bound(problem: values.Problem) -> None:
-    turned = dataclasses.replace(problem, gangs=problem.gangs[::-1], blocks=dict(reversed(problem.blocks.items())))
+    turned = dataclasses.replace(
+        problem, gangs=problem.gangs[::-1], blocks=dict(reversed(list(problem.blocks.items())))
+    )
     first, second, again = solved(problem), solved(turned), solved(problem)
     assert first.bound_usd == pytest.approx(second.bound_usd, abs=1e-6)
     assert (first.admitted, first.stopped, first.value_usd) == (again.admitted, again.stopped, again.value_usd)
@@ -423,7 +425,8 @@ def worth(problem: values.Problem, starts: dict[str, dict[str, int]], stops: tup
         return -math.inf
     edges = np.asarray(EDGES)
     hours = np.diff(edges)
-    worked = {each.key: values.covers(edges, 0.0, each.hours) for each in (*problem.working, *problem.gangs)}
+    lengths = {work.key: work.hours for work in problem.working} | {each.key: each.hours for each in problem.gangs}
+    worked = {key: values.covers(edges, 0.0, length) for key, length in lengths.items()}
     total = -sum(work.stop_usd or 0.0 for work in problem.working if work.key in stops)
     busy = {name: np.zeros(len(hours)) for name in problem.blocks}
     for work in problem.working:

@@ -72,7 +72,7 @@ class _Solver:
     def __init__(self, model: program_model.Model, limit_seconds: float) -> None:
         self._model = model
         self._limit = limit_seconds
-        self._highs = highspy.Highs()
+        self._highs = highspy.Highs()  # type: ignore[no-untyped-call]
         for name, setting in (("output_flag", False), ("threads", 1), ("random_seed", 1), ("parallel", "off")):
             self._highs.setOptionValue(name, setting)
         self._highs.passModel(_matrix(model))

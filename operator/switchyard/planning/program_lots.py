@@ -71,7 +71,7 @@ def gather(farm: program_matrix.Farm) -> Lots | None:
     chosen = [_starts(edges, gang) for gang in gangs]
     lot = _sorted_out(gangs, slots, paid, hours, chosen)
     count = int(lot.max(initial=-1)) + 1
-    units = np.bincount(lot, weights=size, minlength=count)
+    units = np.bincount(lot, weights=size, minlength=count).astype(float)
 
     def mean(figures: Floats, weights: Floats) -> Floats:
         """Per lot, weighted; 0 where there is no weight."""

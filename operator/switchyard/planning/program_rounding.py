@@ -35,7 +35,7 @@ class Plan:
 
 def rounded(model: Model, point: Point) -> Plan:
     """A plan that breaks no limit of now. Deterministic: ties go by the order of gangs."""
-    keep = point.value[model.keep] > _WHOLE
+    keep = (point.value[model.keep] > _WHOLE).astype(np.int64)
     share_x = point.value[model.x]
     placed = np.where(model.y >= 0, point.value[np.maximum(model.y, 0)], 0.0)
     sure = (share_x > 1 - _WHOLE) & (np.abs(placed - placed.round()) < _WHOLE).all(axis=1)
@@ -50,15 +50,15 @@ def rounded(model: Model, point: Point) -> Plan:
     paid = np.array([gang.usd_per_hour * min(gang.hours, model.farm.edges[-1]) for gang in model.gangs])
     tried = np.flatnonzero(~sure & ((share_x > _WHOLE) | (short <= _NEAR * paid)))
     per_rig = short / np.maximum(np.where(model.slots > 0, _needs(model), np.iinfo(np.int64).max).min(axis=1), 1)
-    for at in sorted(tried, key=lambda at: (-round(share_x[at], 6), round(per_rig[at], 9), at)):
+    for at in sorted(tried, key=lambda at: (-round(float(share_x[at]), 6), round(float(per_rig[at]), 9), at)):
         rigs[at] = room.place(int(at), _preference(model, point, placed, int(at)))
     worth = -np.concatenate(model.sparse.cost)[model.keep]
-    for at in sorted(np.flatnonzero(~keep), key=lambda at: (-worth[at], at)):
+    for at in sorted(np.flatnonzero(keep == 0), key=lambda at: (-worth[at], at)):
         keep[at] = (worth[at] > 0 or not room.above_floors) and room.spare(int(at))
     if not room.above_floors:
         # Whatever the farm does now breaks no limit.
         return Plan(rigs=np.zeros_like(rigs), keep=np.ones(len(keep), dtype=np.int64))
-    return Plan(rigs=rigs, keep=keep.astype(np.int64))
+    return Plan(rigs=rigs, keep=keep)
 
 
 def _needs(model: Model) -> Ints:
@@ -155,9 +155,9 @@ class _Room:
             for (inside, _), left in zip(self._budgets, budgets, strict=True):
                 if block in inside:
                     most = min(most, freed + max(left, 0))
-            for (inside, _), left in zip(self._quotas, quotas, strict=True):
+            for (inside, _), spare in zip(self._quotas, quotas, strict=True):
                 if block in inside:
-                    most = min(most, _times(left, self._share[at]))
+                    most = min(most, _times(spare, self._share[at]))
             more = self._more_watts(at, block)
             if self._fed[block] >= 0 and more.any():
                 most = min(most, _times(watts[self._fed[block]], more))
