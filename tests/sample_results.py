@@ -27,7 +27,7 @@ _MOVE_USD = 0.025
 _AI_USD_PER_HOUR = 0.2
 
 REPAIRS = (
-    script.Repair(file="power.csv", kind="a missing hour was filled from its neighbours", count=3, detail="2017-11-05"),
+    script.Repair(file="power.csv", kind="doubledHour", count=3, detail="the later one holds"),
     script.Repair(file="coins.csv", kind="a day twice, the later line taken", count=1),
 )
 

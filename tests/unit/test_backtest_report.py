@@ -136,7 +136,7 @@ def test_it_says_in_words_how_ours_fared(page: str, results: list[result.Result]
     per_year = by_name["switchyard"] / sample_results.GPUS / 10 * 365
     assert words.usd(per_year) in text
     assert "64 GPUs, 10 days from 2017-10-07 to 2017-10-17 in steps of 10 minutes" in text
-    assert "power.csv: a missing hour was filled from its neighbours, 3 times (2017-11-05)" in text
+    assert "power.csv: doubled hour, 3 times (the later one holds)" in text
     assert "switchyard backtest a.yaml --html b.html" in text
     for term, _ in words.MEANINGS:
         assert term in text

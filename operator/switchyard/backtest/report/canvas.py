@@ -49,8 +49,8 @@ _SETTINGS: Final[dict[Any, Any]] = {
     "path.simplify": True,
 }
 
-_DATES: Final = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S"]
-_FIRST_DATES: Final = ["", "%b %Y", "1 %b", "%d %b", "%H:%M", "%H:%M"]
+_DATES: Final = ["%Y", "%b", "%-d %b", "%H:%M", "%H:%M", "%S"]
+_FIRST_DATES: Final = ["", "%b %Y", "%-d %b", "%-d %b", "%H:%M", "%H:%M"]
 """How years, months, days, hours, minutes and seconds are written, and the first of each."""
 
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)

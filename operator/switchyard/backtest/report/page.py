@@ -90,7 +90,7 @@ def _extent(found: result.Result) -> str:
 
 def _repairs(repairs: Sequence[script.Repair]) -> str:
     lines = "".join(
-        f"<li>{html.escape(each.file)}: {html.escape(each.kind)}, {words.times(each.count)}"
+        f"<li>{html.escape(each.file)}: {html.escape(words.spaced(each.kind))}, {words.times(each.count)}"
         f"{f' ({html.escape(each.detail)})' if each.detail else ''}</li>"
         for each in repairs
     )

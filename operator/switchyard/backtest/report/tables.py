@@ -78,15 +78,21 @@ def _cell(text: str, *, best: bool = False) -> str:
 
 def decisions(found: Sequence[result.Decision]) -> str:
     """The dearest decisions, numbered as in the picture."""
+    reasoned = any(each.why for each in found)
+
+    def why(each: result.Decision) -> str:
+        return f'<td class="text">{html.escape(each.why) or words.NOTHING}</td>' if reasoned else ""
+
+    reason = '<th class="text">the reason it had</th>' if reasoned else ""
     rows = "".join(
         f'<tr><td class="text"><span class="key">{index}</span></td><td class="text time">{words.moment(each.at)}</td>'
         f'<td>{words.usd(each.usd)}</td><td class="text">{html.escape(each.what)}</td>'
-        f'<td class="text">{html.escape(each.why) or words.NOTHING}</td></tr>'
+        f"{why(each)}</tr>"
         for index, each in enumerate(found, start=1)
     )
     return (
         '<div class="scroll"><table><thead><tr><th class="text"></th><th class="text">time, UTC</th><th>cost</th>'
-        '<th class="text">decision</th><th class="text">the reason it had</th></tr></thead>'
+        f'<th class="text">decision</th>{reason}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from typing import Final
 
 NOTHING: Final = "–"
@@ -37,6 +38,11 @@ def percent(value: float | None, digits: int = 1) -> str:
 def milliseconds(seconds: float | None) -> str:
     """A short time, without its unit."""
     return NOTHING if seconds is None else number(seconds * 1000, 0 if seconds >= 0.01 else 1)
+
+
+def spaced(word: str) -> str:
+    """A name of a scenario file as words: "doubledHour" is a doubled hour."""
+    return re.sub(r"(?<=[a-z])[A-Z]", lambda found: f" {found[0].lower()}", word)
 
 
 def times(count: int) -> str:
