@@ -126,7 +126,8 @@ class _Teller:
     def _stays(self, view: planning.RigView, found: choice.Choice) -> planning.Decision:
         here = found.standing
         present = here.nets.get(view.mode, standing.resting_net(here.value))
-        better = [mode for mode in found.modes if mode != view.mode and here.nets[mode] > present]
+        # A line also knows work that is yet to come, which no job of today is worth anything for.
+        better = [mode for mode in found.modes if mode != view.mode and here.nets.get(mode, present) > present]
         if not better:
             return self._decide(view, view.mode, "Best", f"{view.mode} leaves most: {present:.4f} $/h")
         mode = max(better, key=lambda mode: (here.nets[mode], mode))
