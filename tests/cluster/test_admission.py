@@ -1014,6 +1014,11 @@ def test_accepts(served: ControlPlane, plural: str, changes: Changes) -> None:
     api.KINDS[plural].model_validate(made)  # what the server lets in can be read
 
 
+def test_accepts_the_examples_of_feeds(served: ControlPlane) -> None:
+    examples = Path(__file__).parents[2] / "examples" / "feeds" / "feeds.yaml"
+    served.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(examples))
+
+
 def test_keeps_what_it_does_not_know_of_a_template(served: ControlPlane) -> None:
     pod = {
         "terminationGracePeriodSeconds": 90,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from switchyard.market import feeds, quotes
@@ -538,3 +539,17 @@ async def test_specs_that_make_no_sense(found: feeds.Feeds, change: dict[str, An
 async def test_formulas_that_make_no_sense(found: feeds.Feeds, network: dict[str, str], message: str) -> None:
     found.set("paid", {**PAID, "source": {"network": {"coinPriceFeed": "c", **network}}}, START)
     assert (state(found, "paid").reason, message in state(found, "paid").message) == ("InvalidSpec", True)
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "feeds" / "feeds.yaml"
+
+
+async def test_the_examples_make_sense_and_know_each_other(clock: Clock) -> None:
+    found = feeds.Feeds(clock)  # which never runs: nobody is asked
+    examples = {entry["metadata"]["name"]: entry["spec"] for entry in yaml.safe_load_all(EXAMPLES.read_text())}
+    for name, spec in examples.items():
+        found.set(name, spec, START)
+        assert state(found, name).reason != "InvalidSpec", state(found, name).message
+    network = examples["revenue-etc"]["source"]["network"]
+    named = {network["coinPriceFeed"], network["hashrateFeed"], examples["power-germany"]["exchange"]["priceFeed"]}
+    assert named < set(examples)

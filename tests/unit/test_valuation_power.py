@@ -218,3 +218,12 @@ def test_classes_of_a_site_share_one_outlook_cheaply(tariff: model.Tariff) -> No
         power.outlook(site=site, market=market, now=sample.NOW, price=price)
     # Measured: 1 to 8 microseconds. The bound leaves room for slow machines.
     assert (time.process_time() - began) / runs < 100e-6
+
+
+def test_a_feed_of_another_thing_is_no_price_of_power() -> None:
+    site = sample.site(tariff=FED)
+    market = feed_market(0.12, 1.0)
+    rate = dataclasses.replace(market.quotes["ercot"], quantity=quotes.Quantity.EXCHANGE_RATE)
+    price = power.price(site=site, market=dataclasses.replace(market, quotes={"ercot": rate}), now=sample.NOW)
+    assert price.usd_per_kwh is None
+    assert "quotes ExchangeRate, not ElectricityPrice" in price.missing

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import sample_farm as sample
 from switchyard.fleet import model
 from switchyard.market import quotes
-from switchyard.valuation import nameplate, switching_cost, values, worth
+from switchyard.valuation import nameplate, revenue, switching_cost, values, worth
 
 KAS = model.Mode(model.ModeKind.MINING, "kas")
 RVN = model.Mode(model.ModeKind.MINING, "rvn")
@@ -190,3 +190,20 @@ def test_a_thousand_rigs_are_valued_in_no_time() -> None:
     worth.value(farm, market, sample.NOW)
     elapsed = time.perf_counter() - started
     assert elapsed < 0.3  # 20 ms where nothing else runs
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "words"),
+    [
+        (quotes.Quantity.COIN_PRICE, "USD/coin", "quotes CoinPrice, not CoinRevenue"),
+        (quotes.Quantity.COIN_REVENUE, "USD/(Sol/s)/hour", "but the coin's hash rates are in MH/s"),
+    ],
+)
+def test_a_feed_of_another_thing_is_no_revenue(quantity: quotes.Quantity, unit: str, words: str) -> None:
+    quote = quotes.Quote(feed="kas-usd", quantity=quantity, value=9.0, as_of=sample.NOW, trust=1.0, unit=unit)
+    market = quotes.Market(at=sample.NOW, quotes={"kas-usd": quote})
+    refusal = revenue.quoted(sample.coin("kas"), market)
+    assert isinstance(refusal, values.Refusal)
+    # The word that keeps rigs where they are: nothing is known of what the coin pays.
+    assert refusal.reason == "NoTrustedPrice"
+    assert words in refusal.lacks

@@ -238,5 +238,7 @@ def _factor(unit: str) -> float:
         return 1.0
     if unit == "USD/MWh":
         return 1e-3
+    if not unit.startswith("USD/("):
+        raise ValueError(f"a simulated farm cannot replay prices in {unit}: give them in US dollars")
     rate, _, span = unit.removeprefix("USD/(").partition("/s)/")
     return 1 / (_HASHES[rate] * _HOURS[span])
