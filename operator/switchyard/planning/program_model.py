@@ -44,6 +44,7 @@ class Model:
         quotas: numbers of blocks, and the row per step of their quota.
         floors: numbers of blocks, and the row of their floor now.
         excess: column likewise.
+        fluid: columns of flows, those of waiting gangs at later steps among them.
         local: by number of the block on such a circuit, columns per local mode and step.
     """
 
@@ -64,6 +65,7 @@ class Model:
     quotas: Sequence[tuple[list[int], Ints]]
     floors: Sequence[tuple[list[int], Ints]]
     excess: Ints
+    fluid: Ints
     local: Mapping[int, Ints]
 
 
@@ -78,8 +80,10 @@ def build(problem: Problem) -> Model:
     gangs, need, slots, watts = _paying(farm)
     x, y = _starts(farm, rows, gangs, need, slots, watts)
     taken, floors = _now(farm, sparse, y, keep, held)
+    before = sparse.cols
     _later(farm, rows, gangs, x)
     _flows(farm, rows)
+    fluid = np.arange(before, sparse.cols)
     local, excess = _local(farm, rows)
     return Model(
         farm=farm,
@@ -99,6 +103,7 @@ def build(problem: Problem) -> Model:
         quotas=rows.quotas,
         floors=floors,
         excess=excess,
+        fluid=fluid,
         local=local,
     )
 
