@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 
 import numpy as np
 import pytest
@@ -118,13 +119,30 @@ def test_profit_is_what_plain_sums_over_the_modes_give(policy: str, gpus: int) -
         assert found.measures.profit_usd == pytest.approx(again, rel=1e-9)
 
 
+@pytest.mark.parametrize("demand", [False, True])
 @pytest.mark.parametrize("policy", ["switchyard", "wfa"])
-def test_with_free_switching_our_policy_earns_all_there_is(policy: str) -> None:
-    given = sample.script(8, steps=300, demand=False, switching=sample.switching(moves={}, eviction_usd_per_gpu=0.0))
-    (table,) = rewards.tables(given)
-    most = table.rates.max(axis=1).sum() * table.group.rigs * given.step_seconds / 3600
-    found = course.Course(given, seed=0).play(policy, scale=1.0).measures
-    assert most * 0.999 <= found.profit_usd <= most + 1e-9
+def test_with_free_switching_our_policy_earns_all_there_is(policy: str, demand: bool) -> None:
+    free = sample.switching(moves={}, eviction_usd_per_gpu=0.0)
+    # The first steps are for finding out: which expert leads, what demand is like.
+    given = sample.script(8, steps=300, demand=demand, switching=free, warmup_steps=50)
+    played = course.Course(given, seed=0)
+    (table,) = (
+        dataclasses.replace(
+            table,
+            rates=table.rates[50:],
+            hires=tuple(
+                dataclasses.replace(hire, wanted=hire.wanted[50:], premium=hire.premium[50:]) for hire in table.hires
+            ),
+        )
+        for table in rewards.tables(given)
+    )
+    own = table.rates.max(axis=1)
+    most = own.sum() * table.group.rigs
+    for hire in table.hires:
+        most += (np.maximum(0.0, table.rates[:, hire.mode] + hire.premium - own) * hire.wanted).sum()
+    most *= given.step_seconds / 3600
+    assert played.best(1.0)[0] == pytest.approx(most)
+    assert most * 0.999 <= played.play(policy, scale=1.0).measures.profit_usd <= most + 1e-9
 
 
 @pytest.mark.parametrize("policy", ["switchyard", "wfa", "greedy", "threshold:10:1h", "tuned-threshold"])
@@ -224,3 +242,52 @@ def test_the_plan_is_asked_as_the_operator_asks_it() -> None:
     assert first.costs[pool["cellar"], model.IDLE, model.Mode(model.ModeKind.MINING, "kas")].usd == pytest.approx(
         2 * 2 * (180 / 3600 * 0.2 + 0.003)
     )
+
+
+def forecast(given: scripts.Script, *, days: int) -> scripts.Script:
+    """Power that is dear for half of some days and cheap on others, told at 14:00 for the day after."""
+    chance = np.random.default_rng(5)
+    hours = np.where(np.arange(24) < 12, 1.0, chance.choice([0.3, 4.0], size=(days + 1, 1))).ravel() * 0.08
+    (site,) = given.sites
+    told = tuple(
+        scripts.Publication(
+            step=day * 144 - 60,
+            start=sample.START + datetime.timedelta(days=day),
+            interval_seconds=3600,
+            usd_per_kwh=tuple(hours[24 * day : 24 * day + 24].tolist()),
+        )
+        for day in range(1, days)
+    )
+    prices = np.repeat(hours, 6)[: given.steps]
+    return dataclasses.replace(given, sites=(dataclasses.replace(site, usd_per_kwh=prices, publications=told),))
+
+
+def test_forecasts_of_other_days_do_no_great_harm() -> None:
+    safe, wrong, best = 0.0, 0.0, 0.0
+    for seed in (13, 14):
+        given = forecast(sample.script(seed, steps=9 * 144, groups=(sample.group(rigs=2),)), days=9)
+        given = dataclasses.replace(given, warmup_steps=4 * 144)
+        played = course.Course(given, seed=0)
+        shuffled = course.Course(given, seed=0, shuffle_forecasts=True)
+        safe += played.play("wfa", scale=1.0).measures.profit_usd
+        wrong += shuffled.play("switchyard", scale=1.0).measures.profit_usd
+        best += played.best(1.0)[0]
+    assert wrong >= safe - 0.02 * best
+
+
+def test_shuffled_forecasts_are_the_same_forecasts_on_other_days() -> None:
+    given = forecast(sample.script(13, steps=6 * 144), days=6)
+
+    def told(*, shuffle: bool) -> list[tuple[datetime.datetime, tuple[float, ...]]]:
+        present = stream.Stream(given, revenue=stream.observed(given, seed=0), shuffle_forecasts=shuffle)
+        found = {}
+        while present.advance():
+            publication = present.publication("barn")
+            if publication is not None:
+                found[publication.start] = publication.usd_per_kwh
+        return sorted(found.items())
+
+    right, wrong = told(shuffle=False), told(shuffle=True)
+    assert [start for start, _ in right] == [start for start, _ in wrong]
+    assert sorted(values for _, values in right) == sorted(values for _, values in wrong)
+    assert right != wrong
