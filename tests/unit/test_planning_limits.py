@@ -239,7 +239,7 @@ def test_a_circuit_that_carries_too_much_is_relieved(farm: model.Farm, market: q
     world = Carried(farm)
     for _ in range(3):
         reply = world.step(market)
-        assert set(reply.decisions) == set(farm.rigs)
+        assert set(dict(reply.decisions)) == set(farm.rigs)  # every one is put into words
     modes = {rig: world.mode(rig) for rig in farm.rigs}
     staying = {
         placement.rig

@@ -139,6 +139,15 @@ def test_a_gang_at_work_stops_last_whole_and_only_if_it_may() -> None:
     assert set(stopped(protected)) == {"rig-0", "rig-1"}
 
 
+def test_a_gang_that_cannot_be_weighed_any_more_is_stopped_all_the_same() -> None:
+    # Five of six cards have dropped off the bus: the job does not fit any more, and the one that is left draws power.
+    rigs = [sample.rig("rig-0", circuit="c1", hardware=sample.hardware(1))]
+    job = sample.job(replicas=2, gpus_per_replica=3)
+    reply = policy.plan(worlds.requested(with_gang(farm({}, 200, rigs=rigs), job, "rig-0"), MARKET))
+    (preemption,) = reply.preemptions
+    assert (preemption.job, preemption.reason) == (job.key, "CircuitOverLimit")
+
+
 def test_rigs_that_people_send_away_are_counted_where_they_go() -> None:
     rigs = [sample.rig(f"rig-{index}", circuit="c1") for index in range(3)]
     job = sample.job(replicas=2, gpus_per_replica=3, suspend=True)

@@ -75,7 +75,8 @@ def shed(
     free = [view for view in desk.views.values() if view.name not in leaving]
     rests = _Rests(desk)
     options = [option for view in free for option in _singly(desk, purse, view, over, rests)]
-    options += [option for gang in working.values() for option in _whole(desk, purse, gang, over, rests)]
+    for job, views, usd in _gangs(desk, working, leaving):
+        options += _whole(job, views, usd, purse, over, rests)
     chosen = _chosen([option for option in options if option.rank != _ADVICE], over)
     held = {key: f"{watts:,.0f} W too many stay on circuit {key}" for key, watts in over.items() if watts > 0}
     # Advice frees nothing until somebody follows it.
@@ -159,24 +160,44 @@ def _singly(
             yield _Option(rank=rank, key=view.name, views=((view, target),), frees={view.circuit: frees}, usd=usd)
 
 
+def _gangs(
+    desk: standing.Desk, working: Mapping[str, gangs.Gang], leaving: Mapping[str, model.Mode]
+) -> Iterator[tuple[model.Job, list[planning.RigView], float]]:
+    """Gangs that may be stopped, their rigs, and what an hour without them loses, $.
+
+    One that cannot be weighed counts with its bid: a card that has dropped out of its rig draws nothing, the others do.
+    """
+    for key, job in sorted(desk.jobs.items()):
+        names = [placement.rig for placement in job.placement]
+        views = [desk.views[name] for name in names if name in desk.views and name not in leaving]
+        if job.state is not model.JobState.ADMITTED or not job.preemptible or len(views) < len(names):
+            continue
+        if not all(_free(view) and view.mode == job.mode and view.class_key in desk.request.classes for view in views):
+            continue
+        usd = job.bid_usd_per_gpu_hour * job.gpus * standing.PAYBACK_HOURS
+        if (gang := working.get(key)) is not None:
+            resting = sum(standing.resting_net(desk.request.classes[view.class_key]) for view in views)
+            usd = (gang.net - resting) * standing.PAYBACK_HOURS + gang.moving_usd
+        yield job, views, usd
+
+
 def _whole(
-    desk: standing.Desk, purse: budgets.Purse, gang: gangs.Gang, over: Mapping[str, float], rests: _Rests
+    job: model.Job,
+    views: list[planning.RigView],
+    usd: float,
+    purse: budgets.Purse,
+    over: Mapping[str, float],
+    rests: _Rests,
 ) -> Iterator[_Option]:
-    """A gang's rigs to rest, if it may be stopped and stands on such a circuit."""
-    views = [view for view, _ in gang.rigs]
-    if not gang.stoppable or not all(_free(view) for view in views):
-        return
+    """A gang's rigs to rest, if it stands on such a circuit."""
     ways = [(view, rests.of(view)[0][0]) for view in views]
     frees: dict[str, float] = {}
     for view, target in ways:
         if view.circuit in over:
             watts = purse.meter.settled(view) - purse.meter.planned(view.class_key, target)
             frees[view.circuit] = frees.get(view.circuit, 0.0) + watts
-    if sum(frees.values()) <= _SMALLEST_WATTS:
-        return
-    resting = sum(standing.resting_net(desk.request.classes[view.class_key]) for view in views)
-    usd = (gang.net - resting) * standing.PAYBACK_HOURS + gang.moving_usd
-    yield _Option(rank=_GANG, key=gang.job.key, views=tuple(ways), frees=frees, usd=usd)
+    if sum(frees.values()) > _SMALLEST_WATTS:
+        yield _Option(rank=_GANG, key=job.key, views=tuple(ways), frees=frees, usd=usd)
 
 
 def _free(view: planning.RigView) -> bool:
