@@ -17,6 +17,9 @@ import immutables
 class ModeKind(enum.StrEnum):
     """What a rig can be doing."""
 
+    # Modes are looked up more than anything else, and an enumeration's own hash is worked out in Python.
+    __hash__ = str.__hash__
+
     MINING = "Mining"
     AI = "AI"
     IDLE = "Idle"

@@ -79,8 +79,10 @@ def admit(
         purse: budgets, shares and circuits; what admissions cost is taken from it.
         away: rigs that this plan sends elsewhere already.
     """
-    bench = _Bench(desk, working=working, stopped=set(stopped), purse=purse, away=away)
     waiting = [job for job in desk.jobs.values() if job.state is model.JobState.PENDING]
+    if not waiting:
+        return Admitted(admissions=[], refusals=[], preemptions=[], taken={})
+    bench = _Bench(desk, working=working, stopped=set(stopped), purse=purse, away=away)
     for job in sorted(waiting, key=lambda job: (-job.bid_usd_per_gpu_hour, job.created_at, job.key)):
         bench.decide(job)
     return bench.result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Choice:
         gain: $/h of the target over the present mode.
         usd: what the move costs.
         work: the work function where it stands.
-        missing: by mode, the $ that are still missing before the leading expert moves there.
+        line: the line it stands in, its row and its column there; None where it stands in none.
         blocked: the mode it would go to if that had not just failed here; None otherwise.
         expert: whose word this is; "" where none was asked.
         nets: $/h of the modes of its line, where it stands in it.
@@ -43,17 +43,25 @@ class Choice:
     gain: float = 0.0
     usd: float = 0.0
     work: Work = dataclasses.field(default_factory=dict)
-    missing: Mapping[model.Mode, float] = dataclasses.field(default_factory=dict)
+    line: tuple[lines.Told, int, int] | None = None
     blocked: model.Mode | None = None
     expert: str = ""
     nets: Mapping[model.Mode, float] = dataclasses.field(default_factory=dict)
 
+    def missing(self) -> Mapping[model.Mode, float]:
+        """By mode, the $ that are still missing before the leading expert moves there."""
+        if self.line is None:
+            return {}
+        told, row, column = self.line
+        return told.missing(row, column)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Choices by rig, and what to remember of the lines that they stand in."""
+    """Choices by rig (put together when somebody asks), those that want to move, and what to remember of the lines."""
 
     by_rig: Mapping[str, Choice]
+    movers: Mapping[str, Choice]
     lines: Mapping[str, remembered.Line]
 
 
@@ -62,17 +70,52 @@ def choose(desk: standing.Desk, views: Iterable[planning.RigView], *, names: fro
     by_line: dict[tuple[str, model.Pin], list[planning.RigView]] = {}
     for view in views:
         by_line.setdefault((view.class_key, view.pin), []).append(view)
-    found: dict[str, Choice] = {}
     kept = dict(desk.request.memory.lines)
     work = _Work(desk, by_line)
+    found: list[_Line] = []
     for (key, pin), members in by_line.items():
         name = line_key(key, pin)
         before = desk.request.memory.lines.get(name)
-        line = _Line(desk, desk.request.classes[key], pin, work.on(key, pin, before), before, names)
-        found |= line.choices(members, busy=work.busy(key) if pin is model.Pin.AUTO else 0)
+        busy = work.busy(key) if pin is model.Pin.AUTO else 0
+        line = _Line(
+            desk,
+            desk.request.classes[key],
+            pin,
+            members,
+            work.on(key, pin, before),
+            busy=busy,
+            before=before,
+            names=names,
+        )
+        found.append(line)
         if line.told is not None:
             kept[name] = line.told.memory
-    return Chosen(by_rig=found, lines={key: line for key, line in kept.items() if _class(key) in desk.request.classes})
+    return Chosen(
+        by_rig=_ByRig(found),
+        movers={name: choice for line in found for name, choice in line.movers().items()},
+        lines={key: line for key, line in kept.items() if _class(key) in desk.request.classes},
+    )
+
+
+class _ByRig(Mapping[str, Choice]):
+    def __init__(self, found: list[_Line]) -> None:
+        self._lines = found
+        self._index: dict[str, tuple[_Line, int]] | None = None
+
+    def _places(self) -> dict[str, tuple[_Line, int]]:
+        if self._index is None:
+            self._index = {view.name: (line, place) for line in self._lines for place, view in enumerate(line.members)}
+        return self._index
+
+    def __getitem__(self, rig: str) -> Choice:
+        line, place = self._places()[rig]
+        return line.choice(place)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places())
+
+    def __len__(self) -> int:
+        return len(self._places())
 
 
 def line_key(class_key: str, pin: model.Pin) -> str:
@@ -148,62 +191,70 @@ class _Work:
             )
 
 
-_Key = tuple[model.Mode, int, frozenset[model.Mode], bool]
-
-
 class _Line:
-    """Choices of the rigs of one line."""
+    """Choices of the rigs of one line: first those that are forced, then those in line."""
 
     def __init__(
         self,
         desk: standing.Desk,
         value: values.ClassValue,
         pin: model.Pin,
+        members: list[planning.RigView],
         wanted: lines.Wanted | None,
+        *,
+        busy: int,
         before: remembered.Line | None,
         names: frozenset[str],
     ) -> None:
-        self.told: lines.Told | None = None
         self._desk = desk
         self._value = value
-        self._pin = pin
         self._wanted = wanted
-        self._before = before
-        self._names = names
-        self._known: dict[_Key, Choice] = {}
-
-    def choices(self, members: list[planning.RigView], *, busy: int) -> dict[str, Choice]:
-        """By rig."""
-        found: dict[str, Choice] = {}
+        self._choices: dict[object, Choice] = {}
+        forced: dict[object, Choice | None] = {}
+        self._forced_at: dict[int, Choice] = {}
         in_line: list[planning.RigView] = []
-        forced: dict[tuple[model.Mode, bool, frozenset[model.Mode]], Choice | None] = {}
-        for view in members:
-            key = view.mode, view.switching, frozenset(view.barred)
+        self._place_in_line: dict[int, int] = {}
+        for place, view in enumerate(members):
+            key = (view.mode, view.switching, frozenset(view.barred)) if view.switching or view.barred else view.mode
             if key not in forced:
                 forced[key] = self._forced(view)
             own = forced[key]
             if own is None:
+                self._place_in_line[place] = len(in_line)
                 in_line.append(view)
             else:
-                found[view.name] = own
+                self._forced_at[place] = own
+        self.members = members
         self.told = lines.worked_out(
-            self._desk,
-            value=self._value,
-            pin=self._pin,
-            views=in_line,
-            wanted=self._wanted,
-            busy=busy,
-            before=self._before,
-            names=self._names,
+            desk, value=value, pin=pin, views=in_line, wanted=wanted, busy=busy, before=before, names=names
         )
-        if self.told is None:
-            here = {view.name: self._desk.standing(view.class_key, view.mode) for view in in_line}
-            return found | {name: Choice(standing=stand, modes=tuple(stand.nets)) for name, stand in here.items()}
-        self._tell(in_line, self.told)
-        for view in in_line:
-            row = self.told.row_of[view.name]
-            found[view.name] = self._known[view.mode, row, frozenset(view.barred), view.switching]
+        self._targets = self._asked(self.told)
+
+    def _asked(self, told: lines.Told | None) -> lines.Ints:
+        """[n] where the leader wants each rig of the line."""
+        if told is None:
+            return np.zeros(0, dtype=np.int64)
+        targets = told.targets(told.rows, told.columns)
+        if told.seat is not None and model.IDLE in told.modes:
+            targets = np.where(told.columns == told.modes.index(model.IDLE), told.seat, targets)
+        return targets
+
+    def movers(self) -> dict[str, Choice]:
+        """The rigs that would go somewhere."""
+        found = {
+            self.members[place].name: choice for place, choice in self._forced_at.items() if choice.target is not None
+        }
+        if self.told is not None:
+            for place in np.flatnonzero(self._targets != self.told.columns).tolist():
+                choice = self._in_line(place)
+                if choice.target is not None:
+                    found[self.told.views[place].name] = choice
         return found
+
+    def choice(self, place: int) -> Choice:
+        """Of the member at this place."""
+        own = self._forced_at.get(place)
+        return own if own is not None else self._in_line(self._place_in_line[place])
 
     def _forced(self, view: planning.RigView) -> Choice | None:
         """The choice of a rig that is where it must not or need not be; None for one that may stay."""
@@ -231,20 +282,19 @@ class _Line:
             )
         return None
 
-    def _tell(self, views: list[planning.RigView], told: lines.Told) -> None:
-        """Ask the leader for all places that rigs stand in, at once."""
-        order = {mode: place for place, mode in enumerate(told.modes)}
-        places: dict[_Key, planning.RigView] = {}
-        for view in views:
-            places.setdefault((view.mode, told.row_of[view.name], frozenset(view.barred), view.switching), view)
-        keys = list(places)
-        rows = np.array([key[1] for key in keys], dtype=np.int64)
-        current = np.array([order[key[0]] for key in keys], dtype=np.int64)
-        targets = told.targets(rows, current).tolist()
-        if told.seat is not None:
-            targets = [told.seat if key[0] == model.IDLE else target for key, target in zip(keys, targets, strict=True)]
-        for key, view, target in zip(keys, places.values(), targets, strict=True):
-            self._known[key] = self._choice(view, told, row=key[1], current=order[view.mode], target=target)
+    def _in_line(self, place: int) -> Choice:
+        told = self.told
+        if told is None:
+            view = next(view for at, view in enumerate(self.members) if self._place_in_line.get(at) == place)
+            here = self._desk.standing(view.class_key, view.mode)
+            return Choice(standing=here, modes=tuple(here.nets))
+        view, row, column = told.views[place], int(told.rows[place]), int(told.columns[place])
+        key = view.mode, row, frozenset(view.barred), view.switching
+        found = self._choices.get(key)
+        if found is None:
+            target = int(self._targets[place])
+            found = self._choices[key] = self._choice(view, told, row=row, current=column, target=target)
+        return found
 
     def _choice(self, view: planning.RigView, told: lines.Told, *, row: int, current: int, target: int) -> Choice:
         here = self._desk.standing(view.class_key, view.mode)
@@ -253,7 +303,7 @@ class _Line:
             standing=here,
             modes=told.modes,
             work=dict(zip(told.modes, told.advanced.work[row].tolist(), strict=True)),
-            missing=told.missing(row, current),
+            line=(told, row, current),
             expert=told.leader,
             nets=dict(zip(told.modes, rewards, strict=True)),
         )

@@ -281,7 +281,7 @@ def _lacks(
 
 def _short_of_moving(found: choice.Choice, mode: model.Mode) -> str:
     usd = found.standing.usd.get(mode, 0.0)
-    missing = found.missing.get(mode)
+    missing = found.missing().get(mode)
     if missing is None:
         return f"the {usd:.4f} $ move does not pay within the hour"
     return f"{missing:.4f} $ of regret still to build up before the {usd:.4f} $ move pays"

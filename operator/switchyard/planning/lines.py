@@ -22,7 +22,7 @@ from switchyard.valuation import values
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-RANKS: Final = 20
+RANKS: Final = 128
 """Ranks that are worked out for a line with AI work, at most."""
 
 _SMOOTHING_HOURS: Final = 4.0
@@ -52,7 +52,9 @@ class Told:
         modes: columns.
         rewards: [B, K] $/h.
         moves_usd: [K, K].
-        row_of: by rig, its row.
+        views: rigs that stand in the line, by name.
+        rows: [n] their rows.
+        columns: [n] their columns.
         leader: whose word counts.
         advanced: the work functions.
         ahead: the look-ahead, None without a price of power to look ahead on.
@@ -65,7 +67,9 @@ class Told:
     rewards: Floats
     moves_usd: Floats
     metric: Floats
-    row_of: Mapping[str, int]
+    views: Sequence[planning.RigView]
+    rows: Ints
+    columns: Ints
     leader: str
     advanced: work_function.Advance
     ahead: lookahead.Ahead | None
@@ -123,12 +127,11 @@ def worked_out(
     moves = costs.usd if costs.metric is not None else _dollars(costs, value, modes, wanted)
     metric = costs.metric if costs.metric is not None else work_function.metric(moves)
     occupied = {view.mode for view in views}
-    order = {mode: place for place, mode in enumerate(modes)}
     line = _Line(desk, value, modes, moves, metric, costs, wanted)
     ranks = _ranks(len(views) + busy) if wanted is not None else np.ones(1, dtype=np.int64)
     rewards = line.rewards(ranks, occupied)
     memory = line.recalled(before, ranks, rewards, occupied)
-    told = line.tick(memory, ranks, rewards, _rows(views, ranks, busy, order, moves, wanted), names)
+    told = line.tick(memory, ranks, rewards, _placed(views, ranks, busy, modes, moves, wanted), names)
     if line.fresh(before):
         return dataclasses.replace(told, seat=int(memory.shadows[experts.WORK_FUNCTION][0]))
     return told
@@ -280,7 +283,7 @@ class _Line:
         return found
 
     def tick(
-        self, memory: remembered.Line, ranks: Ints, rewards: Floats, row_of: Mapping[str, int], names: frozenset[str]
+        self, memory: remembered.Line, ranks: Ints, rewards: Floats, placed: _Placed, names: frozenset[str]
     ) -> Told:
         """Experts advance, shadows are played, and one leads."""
         desk, hours = self._desk, self._desk.hours
@@ -319,7 +322,9 @@ class _Line:
             rewards=rewards,
             moves_usd=self._moves,
             metric=self._metric,
-            row_of=row_of,
+            views=placed.views,
+            rows=placed.rows,
+            columns=placed.columns,
             leader=lead,
             advanced=advanced,
             ahead=ahead,
@@ -406,24 +411,34 @@ def _weights(ranks: Ints) -> Floats:
     return np.diff(edges)
 
 
-def _rows(
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Placed:
+    """Rigs with their rows and columns, [n] each."""
+
+    views: Sequence[planning.RigView]
+    rows: Ints
+    columns: Ints
+
+
+def _placed(
     views: Sequence[planning.RigView],
     ranks: Ints,
     busy: int,
-    order: Mapping[model.Mode, int],
+    modes: tuple[model.Mode, ...],
     moves: Floats,
     wanted: Wanted | None,
-) -> Mapping[str, int]:
-    """Each rig's row: who is at work stands in front, then who is called most cheaply."""
-    if len(ranks) == 1 or wanted is None:
-        return dict.fromkeys((view.name for view in views), 0)
-    work = order[wanted.mode]
-    way = {mode: (place != work, float(moves[place, work])) for mode, place in order.items()}
-    far = (True, float("inf"))
-    line = sorted(views, key=lambda view: (way.get(view.mode, far), view.name))
-    edges = (ranks[1:] + ranks[:-1]) / 2
-    rows = np.searchsorted(edges, np.arange(busy + 1, busy + len(line) + 1), side="left").tolist()
-    return {view.name: row for view, row in zip(line, rows, strict=True)}
+) -> _Placed:
+    """Each rig's place: who is at work stands in front, then who is called most cheaply, then by name."""
+    order = {mode: place for place, mode in enumerate(modes)}
+    columns = np.array([order[view.mode] for view in views], dtype=np.int64)
+    rows = np.zeros(len(views), dtype=np.int64)
+    if len(ranks) > 1 and wanted is not None:
+        way = moves[:, order[wanted.mode]].copy()
+        way[order[wanted.mode]] = -1.0
+        line = np.argsort(way[columns], kind="stable")
+        edges = (ranks[1:] + ranks[:-1]) / 2
+        rows[line] = np.searchsorted(edges, np.arange(busy + 1, busy + len(line) + 1), side="left")
+    return _Placed(views=views, rows=rows, columns=columns)
 
 
 def _costs(

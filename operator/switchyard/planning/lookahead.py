@@ -22,6 +22,8 @@ Ints = npt.NDArray[np.int64]
 
 RESOLVE_HOURS: Final = 2.0
 """A look-ahead serves this long; its steps have told by then what was expected."""
+_RANKS: Final = 20
+"""Ranks that are looked ahead for; between them the worth is interpolated."""
 _SURPRISE: Final = 0.15
 """Or until a price is this share away from what was expected."""
 
@@ -106,11 +108,29 @@ def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) 
     level = 0
     if view.tally is not None:
         level = demand.bin_of(view.wanted_rigs, rigs=view.tally.rigs)
-    usd = table.worth_usd[step, :, level, :] + (earns * hours)[:, None]
+    usd = _between(table.worth_usd[step, :, level, :], view.ranks) + (earns * hours)[:, None]
     if view.work >= 0:
         resting = -view.rest_watts * rate
         usd[view.work] += (resting - earns[view.work]) * hours * (1 - wanted)
     return Ahead(usd=usd, view=view, wanted=wanted), table
+
+
+def _some(all_ranks: Ints) -> Ints:
+    """Places of the ranks that are looked ahead for: the first, the last, and evenly between."""
+    count = len(all_ranks)
+    return np.unique(np.round(np.linspace(0, count - 1, min(count, _RANKS))).astype(np.int64))
+
+
+def _between(worth: Floats, all_ranks: Ints) -> Floats:
+    """[S, B] from [S, R]."""
+    some = _some(all_ranks)
+    if len(some) == len(all_ranks):
+        return worth
+    right = np.clip(np.searchsorted(some, np.arange(len(all_ranks))), 1, len(some) - 1)
+    left = right - 1
+    share = (all_ranks - all_ranks[some[left]]) / (all_ranks[some[right]] - all_ranks[some[left]])
+    found: Floats = worth[:, left] * (1 - share) + worth[:, right] * share
+    return found
 
 
 def _wanted(rigs: float, ranks_: Ints) -> Floats:
@@ -140,11 +160,12 @@ def _solved(view: View, *, now: datetime.datetime, key: object) -> remembered.Ta
     rates[0] = prices[0] * view.pue / 1000
     earns = view.revenue[None, :] - rates[:, None] * view.watts[None, :]
     kernels: list[Floats] = []
-    wanted = np.zeros((1, len(view.ranks)))
+    some = view.ranks[_some(view.ranks)]
+    wanted = np.zeros((1, len(some)))
     if view.work >= 0 and view.tally is not None:
         kernels = ranks.powers(demand.kernel(view.tally), counts)
         level = np.arange(demand.levels(view.tally.rigs)) * view.tally.rigs_per_level
-        wanted = np.clip(level[:, None] - (view.ranks[None, :] - 1), 0.0, 1.0)
+        wanted = np.clip(level[:, None] - (some[None, :] - 1), 0.0, 1.0)
     worth = ranks.solve(
         ranks.Problem(
             hours=hours,

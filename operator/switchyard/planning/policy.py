@@ -49,7 +49,7 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
 
     chosen = _choices(desk, {*admitted.taken, *away, *resting}, settings)
     choices = chosen.by_rig
-    moves, held = _moves(desk, choices, purse)
+    moves, held = _moves(desk, chosen.movers, purse)
     moves |= resting
 
     told = explain.Told(
@@ -129,12 +129,12 @@ def _memory(
 def _reserves(desk: standing.Desk) -> Mapping[str, float]:
     """By class: what a GPU-hour must fetch on its cheapest rig, with all GPUs at work and no move counted, $."""
     found: dict[str, float] = {}
-    for view in desk.views.values():
-        value = desk.request.classes.get(view.class_key)
+    for class_key, mode, pin in {(view.class_key, view.mode, view.pin) for view in desk.views.values()}:
+        value = desk.request.classes.get(class_key)
         if value is None or value.usd_per_kwh is None:
             continue
-        _, forgone = admission.alternative(desk.standing(view.class_key, view.mode), view.pin)
+        _, forgone = admission.alternative(desk.standing(class_key, mode), pin)
         power = value.ai_watts * value.usd_per_watt_hour
         price = (forgone + power) / max(1, len(value.rig_class.hardware.gpus))
-        found[view.class_key] = min(price, found.get(view.class_key, price))
+        found[class_key] = min(price, found.get(class_key, price))
     return found
