@@ -76,9 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raw = json.loads(raw_file.read_text(encoding="utf-8"))
         else:
             data = options.data or Path(os.environ.get("SWITCHYARD_TRACES") or _ROOT.parent / "shared" / "traces")
-            raw = _play(options, data, say)
             options.out.mkdir(parents=True, exist_ok=True)
-            raw_file.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+            raw = {}
+            for raw in _played(options, data, say):
+                # After every cell: an hour's figures outlive whatever ends the next one.
+                raw_file.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     except (OSError, ValueError) as problem:
         print(f"bench: policies: {problem}", file=sys.stderr)
         return 1
@@ -100,12 +102,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _play(options: argparse.Namespace, data: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """The raw figures. Raises reading.ScenarioError."""
+def _played(options: argparse.Namespace, data: Path, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """The raw figures as far as they are there, "tried" until they are complete. Raises reading.ScenarioError."""
     tasks = list(_tasks(options, data))
     busy = report.Busy()
     skipped: dict[str, str] = {}
     cells: list[dict[str, Any]] = []
+    order = {(task.path.stem, task.scale, task.seed): index for index, task in enumerate(tasks)}
+
+    def raw(*, tried: bool) -> dict[str, Any]:
+        return {
+            "machine": report.machine(kubernetes="") | {"others_percent": busy.others_percent(), **output.versions()},
+            "tried": tried,
+            "cells": sorted(cells, key=lambda each: order[each["scenario"], each["cost_scale"], each["seed"]]),
+            "skipped": dict(sorted(skipped.items())),
+        }
+
     say(f"{len(tasks)} cells, {options.processes} at once, data from {data}")
     began = time.monotonic()
     with concurrent.futures.ProcessPoolExecutor(max_workers=options.processes) as pool:
@@ -120,17 +132,11 @@ def _play(options: argparse.Namespace, data: Path, say: Callable[[str], None]) -
                     continue
                 cells.append(found)
                 say(f"{count}/{len(tasks)} {task.label}: {_short(found)}; about {left / 60:.0f} min to go")
+                yield raw(tried=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    order = {(task.path.stem, task.scale, task.seed): index for index, task in enumerate(tasks)}
-    cells.sort(key=lambda each: order[each["scenario"], each["cost_scale"], each["seed"]])
-    return {
-        "machine": report.machine(kubernetes="") | {"others_percent": busy.others_percent(), **output.versions()},
-        "tried": bool(options.only or options.scale),
-        "cells": cells,
-        "skipped": dict(sorted(skipped.items())),
-    }
+    yield raw(tried=bool(options.only or options.scale))
 
 
 def _tasks(options: argparse.Namespace, data: Path) -> Iterator[Task]:

@@ -18,6 +18,9 @@ CLAIRVOYANT: Final = "clairvoyant"
 TUNED: Final = "tuned-threshold"
 """The best of `PAIRS` in each cell by itself, in hindsight."""
 
+LEAST_USD_PER_GPU_YEAR: Final = 10.0
+"""Where the clairvoyant earns less, a share of it says nothing: cents are thousands of percent."""
+
 _LEAST_WEEKS: Final = 4
 _DRAWS: Final = 2000
 
@@ -63,6 +66,13 @@ class Cell:
         """% of the clairvoyant's profit."""
         return self.measure(policy, "pct_of_clairvoyant")
 
+    @property
+    def thin(self) -> bool:
+        """Whether there is too little to earn for shares of it to mean anything."""
+        record = self._record(CLAIRVOYANT)
+        seconds = (record["steps"] - record["warmup_steps"]) * record["step_seconds"] * record["gpus"]
+        return float(record["profit_usd"]) * 365 * 86400 < LEAST_USD_PER_GPU_YEAR * float(seconds)
+
     def capture(self, policy: str) -> float | None:
         """Of what switching could add to the best static mode, in %."""
         value = self.measure(policy, "capture")
@@ -92,7 +102,8 @@ def means(cells: Sequence[Cell], read: Callable[[Cell], float | None]) -> list[f
 class Summary:
     """A policy over a grid, seeds together: shares in % of the clairvoyant's profit, captures in %.
 
-    `regret` is the mean of 100 - share.
+    `regret` is the mean of 100 - share. Cells in which there is too little to earn are in `regret_usd` alone, the mean
+    per GPU and year.
     """
 
     lowest: float
@@ -100,10 +111,13 @@ class Summary:
     lowest_capture: float | None
     mean_capture: float | None
     regret: float
+    regret_usd: float | None
 
 
 def summary(cells: Sequence[Cell], policy: str) -> Summary | None:
-    """None where the policy was played nowhere."""
+    """None where the policy has no share in any cell."""
+    regrets = means(cells, lambda each: each.measure(policy, "regret_usd_per_gpu_year"))
+    cells = [each for each in cells if not each.thin]
     shares = means(cells, lambda each: each.share(policy))
     captures = means(cells, lambda each: each.capture(policy))
     if not shares:
@@ -114,6 +128,7 @@ def summary(cells: Sequence[Cell], policy: str) -> Summary | None:
         lowest_capture=min(captures, default=None),
         mean_capture=statistics.fmean(captures) if captures else None,
         regret=100 - statistics.fmean(shares),
+        regret_usd=statistics.fmean(regrets) if regrets else None,
     )
 
 
@@ -133,15 +148,15 @@ def regret_ratio(cells: Sequence[Cell], policy: str) -> float | None:
 def interval(cells: Sequence[Cell], *, seed: int = 0) -> tuple[float, float] | None:
     """95 % of the mean of our shares over the cells, by drawing weeks anew.
 
-    A week is a block: all cells of a scenario draw the same weeks. Cells without at least four weeks, or without the
-    clairvoyant's own weeks (where it is only a bound), are left out; None where no cell remains.
+    A week is a block: all cells of a scenario draw the same weeks. Cells without at least four weeks, without the
+    clairvoyant's own weeks (where it is only a bound), or with too little to earn are left out; None where none is left.
     """
     chance = np.random.default_rng(seed)
     drawn: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = {}
     shares = []
     for each in cells:
         ours, best = (np.asarray(each.weekly_usd.get(name, ()), dtype=float) for name in (OURS, CLAIRVOYANT))
-        if len(ours) < _LEAST_WEEKS or len(best) != len(ours):
+        if len(ours) < _LEAST_WEEKS or len(best) != len(ours) or each.thin:
             continue
         weeks = drawn.setdefault(each.scenario, chance.integers(0, len(ours), size=(_DRAWS, len(ours))))
         bound = best[weeks].sum(axis=1)

@@ -31,7 +31,9 @@ _HOW: Final = (
     "skips. A policy sees a stream: the present, what was published by then, and nothing later. % is the profit as a "
     "share of the clairvoyant's, which is exact where rigs decide one by one, and the bound of a linear program with "
     "gangs or circuits. Capture, in brackets, is the share of what switching could add to the best mode that is never "
-    "left.",
+    f"left. Where the clairvoyant itself earns less than ${figures.LEAST_USD_PER_GPU_YEAR:.0f} per GPU and year, a "
+    "share of it says nothing: such cells show what was missed in $ per GPU and year, and count in no share, capture or "
+    "ratio.",
     f"**{figures.TUNED}** takes, in every cell by itself and in hindsight, the best of {len(figures.PAIRS)} pairs of "
     "threshold and dwell; the best fixed pair is the one of them that does best over the whole half, in hindsight too. "
     "The regret ratio is how many times ours its mean distance to 100 % is.",
@@ -75,8 +77,8 @@ def _summary(cells: Sequence[figures.Cell], *, goal: str) -> str:
     lines = [
         f"{scenarios} scenarios, {len(keys)} cells" + (f", {seeds} seeds" if seeds > 1 else "") + f". Goal: {goal}.",
         "",
-        "| policy | lowest | mean | capture, lowest | capture, mean | regret, times ours |",
-        "|---|---|---|---|---|---|",
+        "| policy | lowest | mean | capture, lowest | capture, mean | regret, times ours | regret, $/GPU/year |",
+        "|---|---|---|---|---|---|---|",
     ]
     fixed = figures.best_pair(cells)
     rows = [(name, name) for name in _SHOWN]
@@ -92,7 +94,7 @@ def _summary(cells: Sequence[figures.Cell], *, goal: str) -> str:
         ratio = figures.regret_ratio(cells, policy)
         cells_of = [
             label, percent(found.lowest), mean, percent(found.lowest_capture), percent(found.mean_capture),
-            "-" if ratio is None else f"{ratio:.1f}",
+            "-" if ratio is None else f"{ratio:.1f}", percent(found.regret_usd),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells_of)} |")
     return "\n".join(lines)
@@ -125,6 +127,9 @@ def _cell(group: Sequence[figures.Cell], policy: str) -> str:
     captures = figures.means(group, lambda each: each.capture(policy))
     if not shares:
         return "-"
+    if any(each.thin for each in group):
+        lost = figures.means(group, lambda each: each.measure(policy, "regret_usd_per_gpu_year"))
+        return f"${lost[0]:.2f}" if lost else "-"
     return f"{shares[0]:.1f}" + (f" ({captures[0]:.0f})" if captures else "")
 
 

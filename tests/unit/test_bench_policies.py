@@ -23,10 +23,14 @@ def cell(
     seed: int = 0,
     half: str = "report",
     weekly: Mapping[str, Sequence[float]] | None = None,
+    worth: float = 1.0,
 ) -> policy_figures.Cell:
-    records = {
+    year = {"steps": 365, "warmup_steps": 0, "step_seconds": 86400, "gpus": 1}
+    records: dict[str, dict[str, Any]] = {"clairvoyant": {"profit_usd": 100.0 * worth, **year}}
+    records |= {
         policy: {
-            "profit_usd": share,
+            "profit_usd": share * worth,
+            "regret_usd_per_gpu_year": (100 - share) * worth,
             "pct_of_clairvoyant": share,
             "capture": (share - 80) / 20,
             "switches_per_gpu_day": 0.5,
@@ -109,6 +113,18 @@ def test_weeks_add_up_to_the_profit(days: int, warmup: int, weeks: int) -> None:
     assert sum(sums) == pytest.approx(found.measures.profit_usd)
 
 
+def test_where_nothing_can_be_earned_money_counts_and_no_share() -> None:
+    cells = [cell("a", {"switchyard": 98.0, "greedy": 90.0}), cell("b", {"switchyard": -50.0}, worth=0.01)]
+    found = policy_figures.summary(cells, "switchyard")
+    text = policy_text.Section(cells=cells, skipped={}, machine=_MACHINE).markdown()
+
+    assert found is not None
+    assert (found.lowest, found.mean) == (98.0, 98.0)
+    assert found.regret_usd == pytest.approx((2.0 + 1.5) / 2)
+    assert policy_figures.summary(cells[1:], "switchyard") is None
+    assert "| b | x1 | $1.50 | - |" in text
+
+
 def test_the_section_keeps_the_halves_apart(tmp_path: Path) -> None:
     cells = [
         cell("one", {"switchyard": 99.0, "greedy": 90.0, "threshold:5:30m": 95.0}),
@@ -121,15 +137,15 @@ def test_the_section_keeps_the_halves_apart(tmp_path: Path) -> None:
     text = path.read_text()
     judged, tuned = text.split("### Tuned on")
 
-    assert "| switchyard | 97.0 | 98.0 | 85.0 | 90.0 | 1.0 |" in judged
-    assert "| greedy | 50.0 | 70.0 | -150.0 | -50.0 | 15.0 |" in judged
-    assert "| best fixed pair: threshold:5:30m | 93.0 | 94.0 | 65.0 | 70.0 | 3.0 |" in judged
+    assert "| switchyard | 97.0 | 98.0 | 85.0 | 90.0 | 1.0 | 2.0 |" in judged
+    assert "| greedy | 50.0 | 70.0 | -150.0 | -50.0 | 15.0 | 30.0 |" in judged
+    assert "| best fixed pair: threshold:5:30m | 93.0 | 94.0 | 65.0 | 70.0 | 3.0 | 6.0 |" in judged
     assert "| one | x16 | 97.0 (85) | - | 93.0 (65) | 93.0 (65) |" in judged
-    assert "| switchyard | 60.0 | 60.0 | -100.0 | -100.0 | 1.0 |" in tuned
+    assert "| switchyard | 60.0 | 60.0 | -100.0 | -100.0 | 1.0 | 40.0 |" in tuned
     assert "- third: coins.csv is not there" in text
     for line in text.splitlines():
         if line.startswith("| "):
-            assert line.count("|") in {7, 16}, line
+            assert line.count("|") in {8, 16}, line
 
 
 def test_absent_traces_are_skipped_with_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
