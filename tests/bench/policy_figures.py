@@ -149,7 +149,7 @@ def interval(cells: Sequence[Cell], *, seed: int = 0) -> tuple[float, float] | N
     """95 % of the mean of our shares over the cells, by drawing weeks anew.
 
     A week is a block: all cells of a scenario draw the same weeks. Cells without at least four weeks, without the
-    clairvoyant's own weeks (where it is only a bound), or with too little to earn are left out; None where none is left.
+    clairvoyant's own weeks (where it is only a bound), or with too little to earn are left out; None if none is left.
     """
     chance = np.random.default_rng(seed)
     drawn: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = {}

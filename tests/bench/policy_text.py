@@ -32,8 +32,8 @@ _HOW: Final = (
     "share of the clairvoyant's, which is exact where rigs decide one by one, and the bound of a linear program with "
     "gangs or circuits. Capture, in brackets, is the share of what switching could add to the best mode that is never "
     f"left. Where the clairvoyant itself earns less than ${figures.LEAST_USD_PER_GPU_YEAR:.0f} per GPU and year, a "
-    "share of it says nothing: such cells show what was missed in $ per GPU and year, and count in no share, capture or "
-    "ratio.",
+    "share of it says nothing: such cells show what was missed in $ per GPU and year, and count in no share, capture "
+    "or ratio.",
     f"**{figures.TUNED}** takes, in every cell by itself and in hindsight, the best of {len(figures.PAIRS)} pairs of "
     "threshold and dwell; the best fixed pair is the one of them that does best over the whole half, in hindsight too. "
     "The regret ratio is how many times ours its mean distance to 100 % is.",
