@@ -30,11 +30,12 @@ class _IntOrPercent:
         return rf"^([{self.least}-9]|[1-9][0-9]|100)%$"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> pydantic_core.CoreSchema:
-        choices = [
-            pydantic_core.core_schema.int_schema(ge=self.least, strict=True),
-            pydantic_core.core_schema.str_schema(pattern=self._pattern),
-        ]
-        return pydantic_core.core_schema.union_schema(choices)
+        return pydantic_core.core_schema.union_schema(
+            [
+                pydantic_core.core_schema.int_schema(ge=self.least, strict=True),
+                pydantic_core.core_schema.str_schema(pattern=self._pattern),
+            ]
+        )
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
         rule = base.Rule(
