@@ -30,7 +30,6 @@ def small_scripts(draw: st.DrawFn, *, steps: int = 30, jobs: bool = False) -> sc
         idle=draw(st.booleans()),
         circuit=draw(st.sampled_from(["", "left"])),
     )
-    group = dataclasses.replace(group, idle=group.idle or not group.off)
     given = sample.script(draw(st.integers(0, 10**6)), steps=length, groups=(group,), demand=draw(st.booleans()))
     twice: bool = draw(st.booleans())
     if given.demands and twice:
@@ -143,6 +142,26 @@ def test_regrets_are_what_a_path_lacks() -> None:
     earned = accounts.account(given, tables, paths, scale=1.0).profit_usd.sum()
     lost = clairvoyant.regrets(given, tables[0], paths[0], scale=1.0)
     assert lost.sum() == pytest.approx(best.profit_usd - earned)
+
+
+def test_a_job_alone_on_its_rigs_earns_what_the_bound_says() -> None:
+    # 25 minutes on two rigs, and nothing else to earn: three steps each, the last one in part.
+    job = dataclasses.replace(
+        sample.jobs(count=1)[0],
+        arrival_seconds=700.0,
+        replicas=2,
+        duration_seconds=1500.0,
+        bid_usd_per_gpu_hour=6.0,
+        preemptible=False,
+    )
+    group = sample.group(rigs=2, yields={}, base_watts=0.0)
+    given = sample.script(1, steps=12, demand=False, groups=(group,), jobs=(job,))
+    (site,) = given.sites
+    given = dataclasses.replace(given, sites=(dataclasses.replace(site, usd_per_kwh=np.zeros(12)),))
+    played = course.Course(given, seed=0)
+    earned = played.play("static:ai", scale=1.0).measures
+    assert earned.profit_usd == pytest.approx(2 * (6.0 * 1500 / 3600 - (480 / 3600 * 0.2 + 0.003)))
+    assert earned.pct_of_clairvoyant == pytest.approx(100.0)
 
 
 def test_the_warm_up_neither_earns_nor_costs() -> None:

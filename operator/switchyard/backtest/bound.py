@@ -7,12 +7,14 @@ favour of the schedule, so no policy that keeps to its circuits earns more:
 - rigs, gangs and jobs may be split, and jobs interrupted without loss;
 - a job pays the cheapest way into AI work, spread over its duration; a GPU from elsewhere only what is beyond that;
 - leaving a demand evicts at least what the concave true count has as its chord;
+- a job of a few steps draws power at its window's best price;
 - the horizon is cut into spans, and between two of them every GPU moves freely; a job may do its work in each of them.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -27,6 +29,9 @@ Floats = npt.NDArray[np.float64]
 
 _SPAN_STEPS: Final = 2016
 """Two weeks of ten-minute steps: a move per GPU and fortnight is what a cut can give away."""
+
+_FEW_SLOTS: Final = 12
+"""Jobs of so many steps are paid by whole steps; with more, the one that is cut short does not matter."""
 
 
 def profit_usd(script: scripts.Script, tables: Sequence[rewards.Table], *, scale: float) -> float:
@@ -206,35 +211,40 @@ class Span:
             )
 
     def _jobs(self, tables: Sequence[rewards.Table]) -> None:
-        lp, hours = self._lp, self._hours
+        """Jobs take GPUs that stand ready, whole steps of them."""
+        lp, length = self._lp, self._end - self._begin
         seconds = self._script.step_seconds
         taken: list[list[linear.Term]] = [[] for _ in tables]
         for job in self._script.jobs:
             until = job.arrival_seconds + job.patience_seconds + job.duration_seconds
             if job.deadline_seconds is not None:
                 until = min(until, job.deadline_seconds)
-            first = max(self._begin, int(job.arrival_seconds // seconds))
-            last = min(self._end, int(-(-until // seconds)))
+            comes, goes = math.ceil(job.arrival_seconds / seconds), math.ceil(until / seconds)
+            first, last = max(self._begin, comes), min(self._end, goes)
             if last <= first or job.duration_seconds <= 0:
                 continue
             steps = np.arange(first, last)
-            begun = np.maximum(steps * seconds, job.arrival_seconds)
-            share = np.clip((np.minimum((steps + 1) * seconds, until) - begun) / seconds, 0.0, 1.0)
+            slots = math.ceil(job.duration_seconds / seconds)
             gpus = job.replicas * job.gpus_per_replica
+            # One that may reach beyond the span is cut off there at no cost: nothing is known of its last step.
+            inside = self._begin <= comes and goes <= self._end and (self._begin == 0 or comes > self._begin)
+            slotted = inside and slots <= _FEW_SLOTS
             whole: list[linear.Term] = []
             for number, table in enumerate(tables):
                 if not world.fits(job, table.group) or self._standing[number] is None:
                     continue
-                entry = _entry_usd(self._script, table, scale=self._scale) * seconds / job.duration_seconds
+                entry = _entry_usd(self._script, table, scale=self._scale)
                 if job.arrival_seconds < self._script.warmup_steps * seconds:
                     # Its way in may have been paid for in the warm-up, which does not count.
                     entry = 0.0
                 power = table.working_watts * table.usd_per_watt_hour[first:last]
-                columns = lp.columns(
-                    len(steps),
-                    gain=(job.bid_usd_per_gpu_hour - power) * hours - entry,
-                    upper=gpus * share,
-                )
+                if slotted:
+                    columns = lp.columns(len(steps), gain=-entry / slots, upper=gpus)
+                    self._pay(job, columns, usd_per_hour=job.bid_usd_per_gpu_hour - float(power.min()), slots=slots)
+                else:
+                    gain = (job.bid_usd_per_gpu_hour - power) * self._hours
+                    spread = entry * seconds / job.duration_seconds
+                    columns = lp.columns(len(steps), gain=gain - spread, upper=gpus)
                 whole.append(linear.Term(columns=columns, rows=np.zeros(len(steps), dtype=np.int64), factor=1.0))
                 taken[number].append(linear.Term(columns=columns, rows=steps - self._begin, factor=1.0))
                 key = rewards.circuit_key(table.group)
@@ -243,12 +253,44 @@ class Span:
                         linear.Term(columns=columns, rows=steps - self._begin, factor=table.working_watts)
                     )
             if whole:
-                most = np.array([gpus * job.duration_seconds / seconds])
-                lp.rows(whole, lower=-np.inf, upper=most)
-        length = self._end - self._begin
+                most = gpus * (slots if slotted else job.duration_seconds / seconds)
+                lp.rows(whole, lower=-np.inf, upper=np.array([most]))
         for stand, terms in zip(self._standing, taken, strict=True):
             if stand is not None and terms:
                 lp.rows([linear.Term(columns=stand, factor=-1.0), *terms], lower=-np.inf, upper=np.zeros(length))
+
+    def _pay(self, job: scripts.JobScript, columns: npt.NDArray[np.int64], *, usd_per_hour: float, slots: int) -> None:
+        """What a job pays for the steps that it holds GPUs, `slots` of them if it runs through.
+
+        The last step is paid for in part. Stopped before it, after k steps, it pays k whole ones less what stopping
+        costs. A linear program sees the concave hull of both.
+        """
+        lp, step, length = self._lp, self._script.step_seconds, job.duration_seconds
+        gpus = job.replicas * job.gpus_per_replica
+        rate = usd_per_hour / 3600
+        if rate <= 0:
+            return
+        lost = math.inf
+        if job.preemptible:
+            usd = min(job.checkpoint_seconds, step) * job.bid_usd_per_gpu_hour / 3600
+            lost = (usd + self._script.switching.eviction_usd_per_gpu * self._scale) / rate
+        paid = lp.columns(1, gain=rate, upper=gpus * length)
+        all_of_it = np.zeros(len(columns), dtype=np.int64)
+        before = (slots - 1) * step - lost
+        if slots == 1 or before <= (slots - 1) * length / slots:
+            lines = [(0.0, length / slots)]
+        else:
+            last = length - before
+            lines = [(0.0, before / (slots - 1)), (length - last * slots, last)]
+        for base, slope in lines:
+            lp.rows(
+                [
+                    linear.Term(columns=paid, factor=1.0),
+                    linear.Term(columns=columns, rows=all_of_it, factor=-slope),
+                ],
+                lower=-np.inf,
+                upper=np.array([gpus * base]),
+            )
 
 
 def _entry_usd(script: scripts.Script, table: rewards.Table, *, scale: float) -> float:

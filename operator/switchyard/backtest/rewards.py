@@ -136,7 +136,8 @@ def _table(script: scripts.Script, group: scripts.GroupScript, revenue: Mapping[
     return Table(
         group=group,
         modes=tuple(modes),
-        allowed=np.array([mode != WORK and (group.idle or mode != model.IDLE) for mode in modes]),
+        # Where rigs may not be powered off they rest in Idle when there is nothing for them, allowed or not.
+        allowed=np.array([mode != WORK and (group.idle or not group.off or mode != model.IDLE) for mode in modes]),
         idle=idle,
         rates=rates - np.outer(rate, watts),
         watts=np.array(watts),

@@ -32,7 +32,7 @@ class Threshold:
 
 PAIRS = tuple(
     Threshold(percent=percent, dwell_seconds=hours * 3600)
-    for percent in (0, 2, 5, 10, 15, 20, 30, 50)
+    for percent in (2, 5, 10, 15, 20, 30, 50)
     for hours in (0, 0.5, 1, 4, 12)
 )
 """All that "tuned-threshold" is the best of."""
@@ -74,7 +74,7 @@ def paths(script: scripts.Script, table: rewards.Table, settings: Sequence[Thres
         move = (best_rate - now > np.maximum(percent * np.maximum(np.abs(now), small), 1e-12)) & (step - last >= dwell)
         target = np.where(move, best, at)
         if limit is not None:
-            target = _shed(table, target, {hire.mode: served[hire.name][step] for hire in table.hires}, limit)
+            target = _shed(table, target, {hire.mode: int(hire.wanted[step]) for hire in table.hires}, limit)
             move = target != at
         at = target
         last = np.where(move, step, last)
@@ -87,7 +87,7 @@ def static(script: scripts.Script, table: rewards.Table, place: int) -> Places:
     path = np.full((script.steps, table.group.rigs), place, dtype=np.int8)
     limit = part(script, table)
     if limit is not None:
-        full = {hire.mode: np.full(table.group.rigs, table.group.gpus_per_rig) for hire in table.hires}
+        full = {hire.mode: table.group.rigs * table.group.gpus_per_rig for hire in table.hires}
         path[:] = _shed(table, path[:1].astype(np.int64), full, limit)[0]
     return path
 
@@ -123,14 +123,20 @@ def _most_watts(group: scripts.GroupScript) -> float:
 
 
 def _shed(
-    table: rewards.Table, target: npt.NDArray[np.int64], served: Mapping[int, npt.NDArray[np.int64]], limit: float
+    table: rewards.Table, target: npt.NDArray[np.int64], wanted: Mapping[int, int], limit: float
 ) -> npt.NDArray[np.int64]:
-    """The same with the last rigs down, as far as the circuit does not carry them. Shapes (settings, rigs)."""
+    """The same with the last rigs down, as far as the circuit does not carry them. Shapes (settings, rigs).
+
+    What is wanted works on the first rigs that stand ready for it, whatever their ranks.
+    """
     resting = [place for place, mode in enumerate(table.modes) if mode.kind.value in ("Off", "Idle")]
     down = min(resting, key=lambda place: table.watts[place])
     watts = table.watts[target]
-    for mode, gpus in served.items():
-        watts = watts + np.where(target == mode, gpus * table.working_watts, 0.0)
+    gpus = table.group.gpus_per_rig
+    for mode, count in wanted.items():
+        ready = target == mode
+        served = np.clip(count - gpus * (np.cumsum(ready, axis=1) - 1), 0, gpus)
+        watts = watts + np.where(ready, served * table.working_watts, 0.0)
     # Rigs after the present one draw at least what they draw when they are down.
     after = np.arange(target.shape[1] - 1, -1, -1) * table.watts[down]
     over = np.cumsum(watts, axis=1) + after > limit + 1e-6
