@@ -142,7 +142,6 @@ class World:
         self.coins = {name: coin(name) for name in ("kas", "rvn")}
         self.readbacks: dict[str, model.Readback] = {}
         self.outcomes: list[cmd.Outcome] = []
-        self.begun: dict[str, datetime.datetime] = {}
         self._serial = 0
         for rig in rigs:
             self.nodes[rig] = model.Node(
@@ -323,7 +322,8 @@ class World:
         found = self.pods.get(key)
         if found is None:
             return cmd.Outcome.GONE
-        if found.uid != command.uid:
+        read = command.resource_version if isinstance(command, cmd.Evict) else None
+        if found.uid != command.uid or (read is not None and read != found.resource_version):
             return cmd.Outcome.CONFLICT
         if not found.node_name or observe.finished(found):
             del self.pods[key]
@@ -366,8 +366,9 @@ class World:
                 if found.node_name not in self.faults.stuck:
                     del self.pods[key]
             elif found.phase is model.PodPhase.PENDING and found.node_name not in self.faults.no_image:
-                self.pods[key] = dataclasses.replace(found, phase=model.PodPhase.RUNNING, ready=True)
-                self.begun[found.uid] = self.now
+                self.pods[key] = dataclasses.replace(
+                    found, phase=model.PodPhase.RUNNING, ready=True, resource_version=self._next()
+                )
 
     def agent(self, rig: str) -> None:
         node = self.nodes.get(rig)

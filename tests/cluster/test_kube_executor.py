@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -212,6 +213,24 @@ async def test_eviction_of_a_predecessor_spares_the_successor(hands: executor.Ex
     assert "deletionTimestamp" not in (await client.get(ref("Pod", "successor")))["metadata"]
     nobody = commands.Evict(ref=ref("Pod", "nobody"), uid="00000000-0000-0000-0000-000000000000")
     assert (await one(hands, nobody)).outcome is GONE
+
+
+async def test_eviction_of_a_pod_that_has_begun_meanwhile_is_refused(
+    control_plane: ControlPlane, hands: executor.Executor, client: clients.Client
+) -> None:
+    body = await pod(hands, "beginning")
+    read = body["metadata"]
+    evict = commands.Evict(ref=ref("Pod", "beginning"), uid=read["uid"], resource_version=read["resourceVersion"])
+    begun = control_plane.api.patch(
+        f"/api/v1/namespaces/{NAMESPACE}/pods/beginning/status", {"status": {"phase": "Running"}}
+    )
+
+    assert (await one(hands, evict)).outcome is CONFLICT
+
+    assert "deletionTimestamp" not in (await client.get(ref("Pod", "beginning")))["metadata"]
+    anew = dataclasses.replace(evict, resource_version=begun["metadata"]["resourceVersion"], grace_seconds=600)
+    assert (await one(hands, anew)).outcome is DONE
+    assert (await client.get(ref("Pod", "beginning")))["metadata"]["deletionTimestamp"]
 
 
 async def test_eviction_that_a_budget_forbids_is_refused(control_plane: ControlPlane, hands: executor.Executor) -> None:

@@ -228,6 +228,8 @@ def test_work_that_nobody_told_gets_its_whole_notice_once() -> None:
     assert len(notices(world.advance())) == 2
     world.tick(120)
     assert turn(world).step is rec.Step.STOPPING
+    # Still nobody has told it, but it had its time twice.
+    assert len(evictions(world.advance())) == 2
 
 
 def test_work_that_has_not_begun_needs_no_notice() -> None:
@@ -238,6 +240,55 @@ def test_work_that_has_not_begun_needs_no_notice() -> None:
     record = world.record()
     assert record is not None
     assert record.step is rec.Step.STOPPING
+    assert len(evictions(world.advance())) == 2
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["others were told", "none was at work"])
+def test_work_that_begins_as_it_is_to_stop_gets_notice_first(told: bool) -> None:
+    world = working()
+    keys = sorted(world.pods)[1:] if told else sorted(world.pods)
+    begun = [found.name for key in keys if (found := world.pods[key])]
+    for key in keys:
+        world.pods[key] = dataclasses.replace(world.pods[key], phase=model.PodPhase.PENDING)
+    world.do(*world.start(hw.KAS, reason="OutBid").commands)
+    if told:
+        assert turn(world).step is rec.Step.NOTIFYING
+        world.tick(10)
+        world.save()
+        turn(world)
+    stopping = world.record()
+    assert stopping is not None
+    assert stopping.step is rec.Step.STOPPING
+
+    world.tick(1)
+    world.kubelet()
+
+    assert evictions(world.advance()) == []
+    record = turn(world)
+    assert record.step is rec.Step.NOTIFYING
+    assert record.deadline == world.now + datetime.timedelta(seconds=120)
+    assert set(begun) <= set(notices(world.advance()))
+    turn(world)
+    world.tick(5)
+    world.save()
+    assert turn(world).step is rec.Step.STOPPING
+    assert set(begun) <= set(evictions(world.advance()))
+
+
+def test_work_that_begins_before_its_eviction_arrives_is_spared_and_told() -> None:
+    world = working()
+    for key, found in world.pods.items():
+        world.pods[key] = dataclasses.replace(found, phase=model.PodPhase.PENDING)
+    world.do(*world.start(hw.KAS).commands)
+    decided = world.advance().commands
+    world.kubelet()
+
+    world.do(*decided)
+
+    assert world.outcomes[-2:] == [cmd.Outcome.CONFLICT] * 2
+    assert all(found.deleting_since is None for found in world.pods.values())
+    assert turn(world).step is rec.Step.NOTIFYING
+    assert len(notices(world.advance())) == 2
 
 
 def test_a_gang_waits_for_the_checkpoints_on_its_other_rigs() -> None:

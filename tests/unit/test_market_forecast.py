@@ -40,7 +40,7 @@ def test_steps_are_ten_minutes_then_hours_and_end_after_two_days() -> None:
     assert hours[-1] == pytest.approx(48 - 20 / 60)
 
 
-@given(seconds=st.floats(min_value=0, max_value=86400), half_life=st.floats(min_value=60, max_value=1e6))
+@given(seconds=st.floats(min_value=0, max_value=86_399), half_life=st.floats(min_value=60, max_value=1e6))
 def test_steps_rise_whatever_the_moment(seconds: float, half_life: float) -> None:
     now = MIDNIGHT + datetime.timedelta(seconds=seconds)
     path = forecast.path(value=2.0, now=now, curve=curve([1.0] * 24), half_life_seconds=half_life)

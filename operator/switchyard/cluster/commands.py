@@ -68,11 +68,15 @@ class Create:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Evict:
-    """Ask for a Pod's eviction (honours PodDisruptionBudgets: REFUSED when one forbids it now)."""
+    """Ask for a Pod's eviction (honours PodDisruptionBudgets: REFUSED when one forbids it now).
+
+    `resource_version` is a precondition where it is given: CONFLICT when the Pod has moved on since it was read.
+    """
 
     ref: Ref
     uid: str
     grace_seconds: int | None = None
+    resource_version: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ And because the patch carries `resourceVersion`, of two operators that decide at
 
 Order of a switch: the lock (label, taint `switching`, record) -> notice -> Pods evicted and gone -> GPUs free and
 profile read back -> the taint lets the new holder's Pods in, who are started -> the observed label last. Until then no
-Pod tolerates the taint, so no second owner can come.
+Pod tolerates the taint, so no second owner can come. Work that had not begun as notice was given, and begins before it
+is evicted, gets its notice then.
 
 The functions are pure: the same record, observation and moment give the same commands.
 """

@@ -36,6 +36,15 @@ def acknowledged(pod: model.Pod, since: datetime.datetime) -> bool:
     return pod.checkpoint_at is not None and pod.checkpoint_at > since
 
 
+def unaware(turn: turns.Turn) -> list[model.Pod]:
+    """Work on the Node that nobody has told of this switch: it has neither a notice nor saved since the switch began."""
+    return [
+        pod
+        for pod in turn.seen.work
+        if at_work(pod) and pod.notice_deadline is None and not acknowledged(pod, turn.record.started)
+    ]
+
+
 def keeper_of(turn: turns.Turn) -> model.Pod | None:
     """The one miner that belongs here, among those of the right coin that are to stay."""
     record = turn.record
@@ -86,8 +95,14 @@ def evict(
         again_at = record.tried_at + datetime.timedelta(seconds=turn.settings.retry_seconds)
     if turn.now < again_at:
         return record, [], again_at
-    asked: list[cmd.Command] = [cmd.Evict(ref=pods.ref(pod), uid=pod.uid) for pod in alive]
+    asked: list[cmd.Command] = [_evict(pod) for pod in alive]
     return dataclasses.replace(record, tried_at=turn.now), asked, turn.later(turn.settings.retry_seconds)
+
+
+def _evict(pod: model.Pod) -> cmd.Evict:
+    # Work that has not begun needs no notice; should it begin before the eviction arrives, the eviction is refused.
+    unbegun = pod.role == names.ROLE_WORK and not at_work(pod)
+    return cmd.Evict(ref=pods.ref(pod), uid=pod.uid, resource_version=pod.resource_version if unbegun else None)
 
 
 def bury(turn: turns.Turn) -> list[cmd.Command]:

@@ -84,8 +84,11 @@ def _notifying(turn: turns.Turn) -> turns.Result:
         return turns.Result(record=_stop(turn))
     if turn.expired:
         unaware = any(pod.notice_deadline is None for pod in mine if not residents.acknowledged(pod, record.since))
-        if not unaware or record.reason == reasons.NOTICE_LATE:
+        if not unaware:
             return turns.Result(record=_stop(turn))
+        if record.reason == reasons.NOTICE_LATE:
+            # Whoever cannot be reached twice is not waited for a third time: see _stopping.
+            return turns.Result(record=_stop(turn, reason=record.reason, message=record.message))
         # Nobody was there to hand out the notices: the work gets its whole notice all the same, once.
         return turns.Result(
             record=dataclasses.replace(
@@ -108,6 +111,10 @@ def _stopping(turn: turns.Turn) -> turns.Result:
     alive = [pod for pod in ours if pod.deleting_since is None]
     if not ours and not turn.seen.foreign:
         return turns.Result(record=_enter(turn, rec.Step.RELEASING, turn.settings.release_seconds))
+    if record.reason != reasons.NOTICE_LATE and residents.unaware(turn):
+        # It was still coming up when the others were told.
+        seconds = turn.settings.notice_seconds if turn.seen.leaving is None else turn.seen.leaving.notice_seconds
+        return turns.Result(record=_enter(turn, rec.Step.NOTIFYING, seconds))
     if turn.expired:
         if alive and record.tried_at is not None:
             return turns.Result(record=_go_back(turn, alive))
@@ -245,9 +252,9 @@ def _enter(turn: turns.Turn, step: rec.Step, seconds: float, **changes: Any) -> 
     )
 
 
-def _stop(turn: turns.Turn) -> rec.Record:
+def _stop(turn: turns.Turn, **told: str) -> rec.Record:
     record = _enter(turn, rec.Step.STOPPING, 0.0)
-    return dataclasses.replace(record, deadline=_leave_by(turn, rec.Step.STOPPING, turn.seen.leaving))
+    return dataclasses.replace(record, deadline=_leave_by(turn, rec.Step.STOPPING, turn.seen.leaving), **told)
 
 
 def _settle(turn: turns.Turn, **changes: Any) -> rec.Record:

@@ -215,9 +215,18 @@ class Client:
         whole = {**body, "apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata}
         return await self._request("POST", path, query={"fieldManager": field_manager}, body=whole)
 
-    async def evict(self, ref: commands.Ref, *, uid: str, grace_seconds: int | None = None) -> None:
-        """Ask for a Pod's eviction. Raises ApiError (429 when a PodDisruptionBudget forbids it), UnreachableError."""
-        options: dict[str, Any] = {"preconditions": {"uid": uid}}
+    async def evict(
+        self, ref: commands.Ref, *, uid: str, resource_version: str | None = None, grace_seconds: int | None = None
+    ) -> None:
+        """Ask for a Pod's eviction.
+
+        Raises ApiError (429 when a PodDisruptionBudget forbids it, 409 when it is not the Pod that was read),
+        UnreachableError.
+        """
+        preconditions = {"uid": uid}
+        if resource_version is not None:
+            preconditions["resourceVersion"] = resource_version
+        options: dict[str, Any] = {"preconditions": preconditions}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         body = {

@@ -162,7 +162,12 @@ class Executor:
                         raise
                 return await client.get(ref)
             case commands.Evict():
-                await client.evict(ref, uid=command.uid, grace_seconds=command.grace_seconds)
+                await client.evict(
+                    ref,
+                    uid=command.uid,
+                    resource_version=command.resource_version,
+                    grace_seconds=command.grace_seconds,
+                )
             case commands.Delete():
                 await client.delete(ref, uid=command.uid)
             case commands.Emit():

@@ -54,6 +54,8 @@ def read(command: commands.Command, problem: errors.KubeError) -> commands.Outco
 
 
 def _conflict(command: commands.Command, problem: errors.ApiError) -> commands.Outcome:
+    if isinstance(command, commands.Evict) and command.resource_version is not None:
+        return commands.Outcome.CONFLICT
     if isinstance(command, commands.Evict | commands.Delete):
         # Their only precondition is the uid: the object they mean is no more.
         return commands.Outcome.GONE
