@@ -37,7 +37,7 @@ def acknowledged(pod: model.Pod, since: datetime.datetime) -> bool:
 
 
 def unaware(turn: turns.Turn) -> list[model.Pod]:
-    """Work on the Node that nobody has told of this switch: it has neither a notice nor saved since the switch began."""
+    """Work on the Node that has no notice, and has not saved since the switch began either."""
     return [
         pod
         for pod in turn.seen.work

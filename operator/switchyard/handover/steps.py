@@ -88,7 +88,8 @@ def _notifying(turn: turns.Turn) -> turns.Result:
             return turns.Result(record=_stop(turn))
         if record.reason == reasons.NOTICE_LATE:
             # Whoever cannot be reached twice is not waited for a third time: see _stopping.
-            return turns.Result(record=_stop(turn, reason=record.reason, message=record.message))
+            stopped = dataclasses.replace(_stop(turn), reason=record.reason, message=record.message)
+            return turns.Result(record=stopped)
         # Nobody was there to hand out the notices: the work gets its whole notice all the same, once.
         return turns.Result(
             record=dataclasses.replace(
@@ -252,9 +253,9 @@ def _enter(turn: turns.Turn, step: rec.Step, seconds: float, **changes: Any) -> 
     )
 
 
-def _stop(turn: turns.Turn, **told: str) -> rec.Record:
+def _stop(turn: turns.Turn) -> rec.Record:
     record = _enter(turn, rec.Step.STOPPING, 0.0)
-    return dataclasses.replace(record, deadline=_leave_by(turn, rec.Step.STOPPING, turn.seen.leaving), **told)
+    return dataclasses.replace(record, deadline=_leave_by(turn, rec.Step.STOPPING, turn.seen.leaving))
 
 
 def _settle(turn: turns.Turn, **changes: Any) -> rec.Record:
