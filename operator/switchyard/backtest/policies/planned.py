@@ -29,29 +29,30 @@ _NAMESPACE: Final = "jobs"
 class Costs(Mapping[tuple[str, model.Mode, model.Mode], values.SwitchCost]):
     """What a Script charges for moves, as the plan wants it: all in $, no seconds.
 
-    Leaving a job that runs costs its evictions as well; those of demands are in `planning.Demand`.
+    Leaving a job that runs costs its evictions and the work to be done again as well; evictions of demands are in
+    `planning.Demand`. `running`: by key of a job, what a rig's share of that work is worth, $.
     """
 
     def __init__(self, switching: scripts.Switching, gpus: Mapping[str, int], *, scale: float) -> None:
-        self.running: Mapping[str, object] = {}
+        self.running: Mapping[str, float] = {}
         self._switching = switching
         self._gpus = gpus
         self._scale = scale
-        self._known: dict[tuple[str, model.ModeKind, model.ModeKind, bool], values.SwitchCost] = {}
+        self._known: dict[tuple[str, model.ModeKind, model.ModeKind, float | None], values.SwitchCost] = {}
 
     def __getitem__(self, move: tuple[str, model.Mode, model.Mode]) -> values.SwitchCost:
         """The cost of a move between any two modes of a class."""
         key, origin, target = move
         if origin == target:
             return _STAY
-        evicts = origin.kind is model.ModeKind.AI and origin.name in self.running
-        short = key, origin.kind, target.kind, evicts
+        lost_usd = self.running.get(origin.name) if origin.kind is model.ModeKind.AI else None
+        short = key, origin.kind, target.kind, lost_usd
         found = self._known.get(short)
         if found is None:
             usd = self._switching.usd_per_gpu(origin.kind, target.kind, scale=self._scale)
-            if evicts:
+            if lost_usd is not None:
                 usd += self._switching.eviction_usd_per_gpu * self._scale
-            found = self._known[short] = values.SwitchCost(seconds=0.0, usd=usd * self._gpus[key])
+            found = self._known[short] = values.SwitchCost(seconds=0.0, usd=usd * self._gpus[key] + (lost_usd or 0.0))
         return found
 
     def __iter__(self) -> Iterator[tuple[str, model.Mode, model.Mode]]:
@@ -107,6 +108,9 @@ class Planned:
         self._numbers: dict[str, int] = {}
         self._jobs: dict[str, model.Job] = {}
         self._barred = _barred_groups(script)
+        self._job_modes = {
+            model.Mode(model.ModeKind.AI, job.key): model.Mode(model.ModeKind.AI, _key(job.key)) for job in script.jobs
+        }
 
     def decide(self, present: streams.Stream, yard: world.Yard) -> world.Orders:
         """What the operator would do now."""
@@ -201,7 +205,7 @@ class Planned:
                 name=rig.name,
                 class_key=self._key_of[groups[rig.table].name],
                 pool=groups[rig.table].name,
-                mode=yard.modes[number],
+                mode=self._job_modes.get(yard.modes[number], yard.modes[number]),
                 since=present.moment(yard.since[number]),
                 switching=False,
                 circuit=rewards.circuit_key(script.groups[rig.table]),
@@ -248,7 +252,7 @@ class Planned:
                 )
             current[key] = job
         self._jobs = current
-        self._costs.running = {job.key: None for key, job in current.items() if key in yard.running}
+        self._costs.running = {current[key].key: _again_usd(run) for key, run in yard.running.items()}
         del now
         return tuple(job for _, job in sorted(current.items()))
 
@@ -318,10 +322,23 @@ def _plain(key: str) -> str:
     return key.removeprefix(f"{_NAMESPACE}/")
 
 
+def _again_usd(run: world.Run) -> float:
+    """What a rig's share of the work that a stop would cost is worth, on average over the job's rigs, $."""
+    job = run.script
+    usd = job.bid_usd_per_gpu_hour * run.gpus * min(job.checkpoint_seconds, run.session_seconds) / 3600
+    return usd / max(1, len(run.rigs))
+
+
 def waiting_job(run: world.Run, present: streams.Stream) -> model.Job:
-    """A job that waits, as the operator has it."""
+    """A job that waits, as the operator has it.
+
+    Who waits for an hour in all says so by a deadline: an hour later than without any waiting.
+    """
     job = run.script
     start = present.moment(0)
+    until = job.arrival_seconds + job.patience_seconds + job.duration_seconds
+    if job.deadline_seconds is not None:
+        until = min(until, job.deadline_seconds)
     return model.Job(
         namespace=_NAMESPACE,
         name=job.key,
@@ -334,7 +351,7 @@ def waiting_job(run: world.Run, present: streams.Stream) -> model.Job:
         gpus_per_replica=job.gpus_per_replica,
         bid_usd_per_gpu_hour=job.bid_usd_per_gpu_hour,
         duration_seconds=job.duration_seconds,
-        deadline=None if job.deadline_seconds is None else start + datetime.timedelta(seconds=job.deadline_seconds),
+        deadline=start + datetime.timedelta(seconds=until),
         requirements=model.Requirements(),
         preemptible=job.preemptible,
         notice_seconds=120.0,
