@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,10 @@ class Mode:
     kind: ModeKind
     name: str = ""
 
+    def __hash__(self) -> int:
+        # Hardly two modes share a name, and a text remembers its hash.
+        return hash(self.name)
+
     def __str__(self) -> str:
         """As statuses show it: `Mining/kas`, `AI/tenant-a/train`, `Idle`, `Off`."""
         return f"{self.kind}/{self.name}" if self.name else str(self.kind)
@@ -48,8 +53,22 @@ IDLE = Mode(ModeKind.IDLE)
 OFF = Mode(ModeKind.OFF)
 
 
+@functools.lru_cache(maxsize=1024)
+def mining(coin: str) -> Mode:
+    """The mode of a rig that mines a coin; always the same object, because a plan compares thousands."""
+    return Mode(ModeKind.MINING, coin)
+
+
+@functools.lru_cache(maxsize=65536)
+def work(namespace: str, name: str) -> Mode:
+    """The mode of a rig that works for an AIJob; always the same object."""
+    return Mode(ModeKind.AI, f"{namespace}/{name}")
+
+
 class WorkloadClass(enum.StrEnum):
     """Classes of AI work, coarse: each has its own typical demands on a rig."""
+
+    __hash__ = str.__hash__
 
     TRAINING = "Training"
     INFERENCE = "Inference"
@@ -106,6 +125,8 @@ class Readback:
 
 class Pin(enum.StrEnum):
     """A person's word on what a rig shall do; Auto leaves it to the plan."""
+
+    __hash__ = str.__hash__
 
     AUTO = "Auto"
     MINING = "Mining"
@@ -441,12 +462,12 @@ class Job:
     @property
     def key(self) -> str:
         """`namespace/name`, the name of its AI mode."""
-        return f"{self.namespace}/{self.name}"
+        return work(self.namespace, self.name).name
 
     @property
     def mode(self) -> Mode:
         """The mode of a rig that works for it."""
-        return Mode(ModeKind.AI, self.key)
+        return work(self.namespace, self.name)
 
     @property
     def gpus(self) -> int:

@@ -59,7 +59,7 @@ class Purse:
         self._watts = dict.fromkeys(self._circuits, 0.0)
         self._advised = dict.fromkeys(self._circuits, 0.0)
         sharing = {each.pool for each in request.shares}
-        for view in request.rigs:
+        for view in request.rigs if sharing or self._circuits else ():
             if view.pool in sharing and (view.pool, view.mode.kind) in self._there:
                 self._there[view.pool, view.mode.kind] += 1
             if view.circuit in self._watts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from switchyard.fleet import model
-from switchyard.planning import experts, gangs, lines, remembered, standing
+from switchyard.planning import crews, experts, gangs, lines, remembered, standing
 from switchyard.planning import request as planning
 from switchyard.valuation import values
 
@@ -65,15 +66,13 @@ class Chosen:
     lines: Mapping[str, remembered.Line]
 
 
-def choose(desk: standing.Desk, views: Iterable[planning.RigView], *, names: frozenset[str] = ALL) -> Chosen:
-    """The choices of rigs that can be valued and that no gang has, keeps or gets."""
-    by_line: dict[tuple[str, model.Pin], list[planning.RigView]] = {}
-    for view in views:
-        by_line.setdefault((view.class_key, view.pin), []).append(view)
+def choose(desk: standing.Desk, free: Mapping[crews.Key, crews.Crew], *, names: frozenset[str] = ALL) -> Chosen:
+    """The choices of rigs that nobody holds and that no gang has, keeps or gets, as far as they can be valued."""
+    by_line = {key: crew for key, crew in free.items() if key[0] in desk.request.classes}
     kept = dict(desk.request.memory.lines)
     work = _Work(desk, by_line)
     found: list[_Line] = []
-    for (key, pin), members in by_line.items():
+    for (key, pin), crew in by_line.items():
         name = line_key(key, pin)
         before = desk.request.memory.lines.get(name)
         busy = work.busy(key) if pin is model.Pin.AUTO else 0
@@ -81,7 +80,7 @@ def choose(desk: standing.Desk, views: Iterable[planning.RigView], *, names: fro
             desk,
             desk.request.classes[key],
             pin,
-            members,
+            crew,
             work.on(key, pin, before),
             busy=busy,
             before=before,
@@ -104,7 +103,9 @@ class _ByRig(Mapping[str, Choice]):
 
     def _places(self) -> dict[str, tuple[_Line, int]]:
         if self._index is None:
-            self._index = {view.name: (line, place) for line in self._lines for place, view in enumerate(line.members)}
+            self._index = {
+                view.name: (line, place) for line in self._lines for place, view in enumerate(line.crew.views)
+            }
         return self._index
 
     def __getitem__(self, rig: str) -> Choice:
@@ -130,7 +131,7 @@ def _class(key: str) -> str:
 class _Work:
     """AI work on each line: what markets want of it, or how many of its rigs gangs hold."""
 
-    def __init__(self, desk: standing.Desk, by_line: Mapping[tuple[str, model.Pin], list[planning.RigView]]) -> None:
+    def __init__(self, desk: standing.Desk, by_line: Mapping[crews.Key, crews.Crew]) -> None:
         self._desk = desk
         self._busy: dict[str, int] = {}
         self._earned: dict[str, float] = {}
@@ -145,7 +146,7 @@ class _Work:
                 if view is not None:
                     usd = job.bid_usd_per_gpu_hour * job.gpus_per_replica * placement.replicas
                     self._earned[view.class_key] = self._earned.get(view.class_key, 0.0) + usd
-        rigs = {key: len(views) for (key, pin), views in by_line.items() if pin in (model.Pin.AUTO, model.Pin.AI)}
+        rigs = {key: len(crew) for (key, pin), crew in by_line.items() if pin in (model.Pin.AUTO, model.Pin.AI)}
         # The dearest demand comes first where several want the same rigs.
         for demand in sorted(desk.request.demands, key=lambda each: (each.usd_per_gpu_hour, each.name)):
             self._share_out(demand, rigs)
@@ -199,7 +200,7 @@ class _Line:
         desk: standing.Desk,
         value: values.ClassValue,
         pin: model.Pin,
-        members: list[planning.RigView],
+        crew: crews.Crew,
         wanted: lines.Wanted | None,
         *,
         busy: int,
@@ -210,23 +211,12 @@ class _Line:
         self._value = value
         self._wanted = wanted
         self._choices: dict[object, Choice] = {}
-        forced: dict[object, Choice | None] = {}
-        self._forced_at: dict[int, Choice] = {}
-        in_line: list[planning.RigView] = []
-        self._place_in_line: dict[int, int] = {}
-        for place, view in enumerate(members):
-            key = (view.mode, view.switching, frozenset(view.barred)) if view.switching or view.barred else view.mode
-            if key not in forced:
-                forced[key] = self._forced(view)
-            own = forced[key]
-            if own is None:
-                self._place_in_line[place] = len(in_line)
-                in_line.append(view)
-            else:
-                self._forced_at[place] = own
-        self.members = members
+        self.crew = crew
+        forced = ((kind, self._forced(kind.view)) for kind in crew.kinds)
+        self._forced_kinds = {kind: own for kind, own in forced if own is not None}
+        self._in_crew = crew.without(self._forced_kinds)
         self.told = lines.worked_out(
-            desk, value=value, pin=pin, views=in_line, wanted=wanted, busy=busy, before=before, names=names
+            desk, value=value, pin=pin, crew=self._in_crew, wanted=wanted, busy=busy, before=before, names=names
         )
         self._targets = self._asked(self.told)
 
@@ -242,7 +232,10 @@ class _Line:
     def movers(self) -> dict[str, Choice]:
         """The rigs that would go somewhere."""
         found = {
-            self.members[place].name: choice for place, choice in self._forced_at.items() if choice.target is not None
+            self.crew.views[place].name: choice
+            for kind, choice in self._forced_kinds.items()
+            if choice.target is not None
+            for place in kind.places.tolist()
         }
         if self.told is not None:
             for place in np.flatnonzero(self._targets != self.told.columns).tolist():
@@ -256,9 +249,20 @@ class _Line:
         own = self._forced_at.get(place)
         return own if own is not None else self._in_line(self._place_in_line[place])
 
+    @functools.cached_property
+    def _forced_at(self) -> Mapping[int, Choice]:
+        return {place: own for kind, own in self._forced_kinds.items() for place in kind.places.tolist()}
+
+    @functools.cached_property
+    def _place_in_line(self) -> Mapping[int, int]:
+        others = [place for place in range(len(self.crew)) if place not in self._forced_at]
+        return {place: at for at, place in enumerate(others)}
+
     def _forced(self, view: planning.RigView) -> Choice | None:
         """The choice of a rig that is where it must not or need not be; None for one that may stay."""
         desk = self._desk
+        if not view.switching and view.mode in self._value.worths and _may_stay(view):
+            return None
         here = desk.standing(view.class_key, view.mode)
         modes = tuple(standing.within_pin(view.pin, here.nets))
         serves = self._wanted is not None and view.mode == self._wanted.mode and view.mode in desk.demands
@@ -285,7 +289,7 @@ class _Line:
     def _in_line(self, place: int) -> Choice:
         told = self.told
         if told is None:
-            view = next(view for at, view in enumerate(self.members) if self._place_in_line.get(at) == place)
+            view = self._in_crew.views[place]
             here = self._desk.standing(view.class_key, view.mode)
             return Choice(standing=here, modes=tuple(here.nets))
         view, row, column = told.views[place], int(told.rows[place]), int(told.columns[place])
@@ -329,6 +333,10 @@ class _Line:
             gain=gain,
             usd=float(told.moves_usd[current, target]),
         )
+
+
+def _may_stay(view: planning.RigView) -> bool:
+    return view.mode.kind is not model.ModeKind.AI and bool(standing.within_pin(view.pin, (view.mode,)))
 
 
 def _leave(

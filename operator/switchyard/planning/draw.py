@@ -8,6 +8,7 @@ upwards only: a rig that draws less today may draw what its class says tomorrow.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Final
 
 from switchyard.fleet import model
@@ -37,9 +38,9 @@ class Meter:
     """Watts of every rig of a request in every mode; worked out once per class and mode."""
 
     def __init__(self, request: planning.PlanRequest) -> None:
+        self._request = request
         self._classes = request.classes
         self._known: dict[tuple[str, model.Mode], float] = {}
-        self._corrections = self._learn(request)
 
     def planned(self, class_key: str, mode: model.Mode) -> float:
         """What a rig of a class draws in a mode; 0 for an unknown class."""
@@ -115,13 +116,14 @@ class Meter:
     def _read(self, view: planning.RigView, planned: float) -> float:
         return view.measured_watts if view.measured_watts > planned * NOISE else 0.0
 
-    def _learn(self, request: planning.PlanRequest) -> dict[tuple[str, model.Mode], float]:
+    @functools.cached_property
+    def _corrections(self) -> dict[tuple[str, model.Mode], float]:
         """By class and mode, how many times the class's figure its rigs draw on average, where that is more than once.
 
         Without it a rig that was stopped for drawing too much would be let in again on the figure that was wrong.
         """
         sums: dict[tuple[str, model.Mode], tuple[float, int]] = {}
-        for view in request.rigs:
+        for view in self._request.rigs:
             if view.measured_watts > 0 and not view.switching and not view.nameplate_watts:
                 total, count = sums.get((view.class_key, view.mode), (0.0, 0))
                 sums[view.class_key, view.mode] = total + view.measured_watts, count + 1

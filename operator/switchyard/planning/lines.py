@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from switchyard.fleet import model
-from switchyard.planning import demand, experts, lookahead, remembered, standing, work_function
+from switchyard.planning import crews, demand, experts, lookahead, remembered, standing, work_function
 from switchyard.planning import request as planning
 from switchyard.valuation import values
 
@@ -27,6 +27,9 @@ RANKS: Final = 128
 
 _SMOOTHING_HOURS: Final = 4.0
 """Half-life of what the look-ahead takes a coin to earn: shorter swings are noise to it."""
+
+CAUTION: Final = 1.0
+"""What the look-ahead takes a move to cost, as a multiple: forecasts promise more than comes of them."""
 
 STATES: Final = (model.ModeKind.MINING, model.ModeKind.AI, model.ModeKind.IDLE, model.ModeKind.OFF)
 
@@ -101,7 +104,7 @@ def worked_out(
     *,
     value: values.ClassValue,
     pin: model.Pin,
-    views: Sequence[planning.RigView],
+    crew: crews.Crew,
     wanted: Wanted | None,
     busy: int,
     before: remembered.Line | None,
@@ -113,7 +116,7 @@ def worked_out(
         desk: the request.
         value: of the line's class.
         pin: of its rigs.
-        views: rigs that the plan may move singly.
+        crew: rigs that the plan may move singly.
         wanted: AI work on it.
         busy: rigs of the class that gangs hold: they stand in front.
         before: what is remembered.
@@ -121,17 +124,17 @@ def worked_out(
     """
     local = sorted(standing.within_pin(pin, standing.choices(value)))
     modes = (*local, wanted.mode) if wanted is not None else tuple(local)
-    if not local or not views:
+    if not local or not crew.kinds:
         return None
     costs = _costs(desk, value, modes, before.costs if before is not None else None)
     moves = costs.usd if costs.metric is not None else _dollars(costs, value, modes, wanted)
     metric = costs.metric if costs.metric is not None else work_function.metric(moves)
-    occupied = {view.mode for view in views}
+    occupied = {kind.view.mode for kind in crew.kinds}
     line = _Line(desk, value, modes, moves, metric, costs, wanted)
-    ranks = _ranks(len(views) + busy) if wanted is not None else np.ones(1, dtype=np.int64)
+    ranks = _ranks(len(crew) + busy) if wanted is not None else np.ones(1, dtype=np.int64)
     rewards = line.rewards(ranks, occupied)
     memory = line.recalled(before, ranks, rewards, occupied)
-    told = line.tick(memory, ranks, rewards, _placed(views, ranks, busy, modes, moves, wanted), names)
+    told = line.tick(memory, ranks, rewards, _placed(crew, ranks, busy, modes, moves, wanted), names)
     if line.fresh(before):
         return dataclasses.replace(told, seat=int(memory.shadows[experts.WORK_FUNCTION][0]))
     return told
@@ -387,7 +390,7 @@ class _Line:
             revenue=earned,
             watts=watts,
             rest_watts=value.rest_watts,
-            moves_usd=self._moves[np.ix_(columns, columns)],
+            moves_usd=CAUTION * self._moves[np.ix_(columns, columns)],
             eviction_usd=wanted.eviction_usd if wanted is not None else 0.0,
             work=work,
             tally=tally,
@@ -421,7 +424,7 @@ class _Placed:
 
 
 def _placed(
-    views: Sequence[planning.RigView],
+    crew: crews.Crew,
     ranks: Ints,
     busy: int,
     modes: tuple[model.Mode, ...],
@@ -430,15 +433,17 @@ def _placed(
 ) -> _Placed:
     """Each rig's place: who is at work stands in front, then who is called most cheaply, then by name."""
     order = {mode: place for place, mode in enumerate(modes)}
-    columns = np.array([order[view.mode] for view in views], dtype=np.int64)
-    rows = np.zeros(len(views), dtype=np.int64)
+    columns = np.empty(len(crew), dtype=np.int64)
+    for kind in crew.kinds:
+        columns[kind.places] = order[kind.view.mode]
+    rows = np.zeros(len(crew), dtype=np.int64)
     if len(ranks) > 1 and wanted is not None:
         way = moves[:, order[wanted.mode]].copy()
         way[order[wanted.mode]] = -1.0
         line = np.argsort(way[columns], kind="stable")
         edges = (ranks[1:] + ranks[:-1]) / 2
         rows[line] = np.searchsorted(edges, np.arange(busy + 1, busy + len(line) + 1), side="left")
-    return _Placed(views=views, rows=rows, columns=columns)
+    return _Placed(views=crew.views, rows=rows, columns=columns)
 
 
 def _costs(

@@ -7,7 +7,8 @@ and not on the order of anything in it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 
 from switchyard.planning import admission, budgets, choice, explain, gangs, shedding, standing
 from switchyard.planning import request as planning
@@ -47,7 +48,8 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
     preemptions += admitted.preemptions
     away = {rig: preemption for preemption in preemptions for rig in preemption.targets}
 
-    chosen = _choices(desk, {*admitted.taken, *away, *resting}, settings)
+    elsewhere = {*admitted.taken, *away, *resting, *desk.gang_of}
+    chosen = choice.choose(desk, desk.roll.free(elsewhere), names=settings.names)
     choices = chosen.by_rig
     moves, held = _moves(desk, chosen.movers, purse)
     moves |= resting
@@ -67,23 +69,10 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
         admissions=tuple(admitted.admissions),
         refusals=tuple(admitted.refusals),
         preemptions=tuple(preemptions),
-        reserve_usd_per_gpu_hour=_reserves(desk),
+        reserve_usd_per_gpu_hour=_Reserves(desk),
         decisions=told.decisions(),
         memory=_memory(desk, working, {each.job for each in preemptions}, chosen),
     )
-
-
-def _choices(desk: standing.Desk, elsewhere: set[str], settings: Settings) -> choice.Chosen:
-    """The choices of rigs that no gang has, keeps or gets."""
-    free = (
-        view
-        for name, view in desk.views.items()
-        if not view.held
-        and view.class_key in desk.request.classes
-        and name not in elsewhere
-        and name not in desk.gang_of
-    )
-    return choice.choose(desk, free, names=settings.names)
 
 
 def _moves(
@@ -126,15 +115,34 @@ def _memory(
     return planning.Memory(at=desk.now, work_usd=work, lines=chosen.lines)
 
 
-def _reserves(desk: standing.Desk) -> Mapping[str, float]:
-    """By class: what a GPU-hour must fetch on its cheapest rig, with all GPUs at work and no move counted, $."""
-    found: dict[str, float] = {}
-    for class_key, mode, pin in {(view.class_key, view.mode, view.pin) for view in desk.views.values()}:
-        value = desk.request.classes.get(class_key)
-        if value is None or value.usd_per_kwh is None:
-            continue
-        _, forgone = admission.alternative(desk.standing(class_key, mode), pin)
-        power = value.ai_watts * value.usd_per_watt_hour
-        price = (forgone + power) / max(1, len(value.rig_class.hardware.gpus))
-        found[class_key] = min(price, found.get(class_key, price))
-    return found
+class _Reserves(Mapping[str, float]):
+    """By class: what a GPU-hour must fetch on its cheapest rig, with all GPUs at work and no move counted, $.
+
+    Worked out when somebody asks: few do.
+    """
+
+    def __init__(self, desk: standing.Desk) -> None:
+        self._desk = desk
+
+    @functools.cached_property
+    def _found(self) -> Mapping[str, float]:
+        desk = self._desk
+        found: dict[str, float] = {}
+        for class_key, mode, pin in desk.roll.stands:
+            value = desk.request.classes.get(class_key)
+            if value is None or value.usd_per_kwh is None:
+                continue
+            _, forgone = admission.alternative(desk.standing(class_key, mode), pin)
+            power = value.ai_watts * value.usd_per_watt_hour
+            price = (forgone + power) / max(1, len(value.rig_class.hardware.gpus))
+            found[class_key] = min(price, found.get(class_key, price))
+        return found
+
+    def __getitem__(self, class_key: str) -> float:
+        return self._found[class_key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)

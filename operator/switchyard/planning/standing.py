@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from switchyard.fleet import model
+from switchyard.planning import crews
 from switchyard.planning import request as planning
 from switchyard.valuation import values
 
@@ -55,15 +56,17 @@ class Desk:
         self.request = request
         self.now = request.now
         self.jobs = {job.key: job for job in request.jobs}
-        self.views = {view.name: view for view in sorted(request.rigs, key=lambda view: view.name)}
+        self.roll = crews.roll(request.rigs)
+        self.views = self.roll.views
         self.demands = {demand.mode: demand for demand in request.demands}
         self.gang_of = {
             placement.rig: job
-            for job in sorted(request.jobs, key=lambda job: job.key)
-            if job.state in (model.JobState.ADMITTED, model.JobState.PREEMPTING)
+            for _, job in sorted(self.jobs.items())
+            if job.state is model.JobState.ADMITTED or job.state is model.JobState.PREEMPTING
             for placement in job.placement
         }
         self._standings: dict[tuple[str, model.Mode, int], Standing] = {}
+        self._local: dict[str, tuple[tuple[model.Mode, float], ...]] = {}
 
     @property
     def hours(self) -> float:
@@ -101,16 +104,23 @@ class Desk:
         nets: dict[model.Mode, float] = {}
         cost: dict[model.Mode, values.SwitchCost] = {}
         usd: dict[model.Mode, float] = {}
-        for target in choices(value):
+        left = rate(value, origin) if job is None else job.bid_usd_per_gpu_hour * job.gpus_per_replica * replicas
+        for target, lost in self._rates(class_key, value):
             move = self.cost(class_key, origin, target)
             if move is None:
                 continue
             worth = value.worths[target]
             nets[target] = worth.net_usd_per_hour if target == mode else haircut(worth, present)
             cost[target] = move
-            left = rate(value, origin) if job is None else job.bid_usd_per_gpu_hour * job.gpus_per_replica * replicas
-            usd[target] = dollars(move, max(left, rate(value, target)))
+            usd[target] = dollars(move, max(left, lost))
         return Standing(value=value, mode=mode, present_net=present, nets=nets, cost=cost, usd=usd)
+
+    def _rates(self, class_key: str, value: values.ClassValue) -> tuple[tuple[model.Mode, float], ...]:
+        """The modes that a rig of a class can be moved to singly, each with what an hour without it loses, $."""
+        found = self._local.get(class_key)
+        if found is None:
+            found = self._local[class_key] = tuple((mode, rate(value, mode)) for mode in choices(value))
+        return found
 
     def _present(
         self, value: values.ClassValue, mode: model.Mode, job: model.Job | None, replicas: int
@@ -129,7 +139,11 @@ class Desk:
 
 def choices(value: values.ClassValue) -> tuple[model.Mode, ...]:
     """The modes of a class that a rig can be moved to singly, in a fixed order: all but AI."""
-    return tuple(sorted(mode for mode in value.worths if mode.kind is not model.ModeKind.AI))
+    return tuple(sorted((mode for mode in value.worths if mode.kind is not model.ModeKind.AI), key=_order))
+
+
+def _order(mode: model.Mode) -> tuple[str, str]:
+    return mode.kind, mode.name
 
 
 def within_pin(pin: model.Pin, modes: Iterable[model.Mode]) -> list[model.Mode]:
