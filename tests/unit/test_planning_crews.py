@@ -49,7 +49,7 @@ def test_rigs_on_their_way_and_rigs_that_something_is_barred_to_are_kinds_of_the
 def test_the_same_rigs_are_not_sorted_again_and_others_that_are_like_them_are() -> None:
     rigs = (view("a"), view("b"))
     assert crews.roll(rigs) is crews.roll(rigs)
-    assert crews.roll(tuple(list(rigs))) is not crews.roll(rigs)
+    assert crews.roll((rigs[0], rigs[1])) is not crews.roll(rigs)
 
 
 def test_who_is_elsewhere_is_left_out() -> None:
