@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
