@@ -282,8 +282,7 @@ def test_shuffled_forecasts_are_the_same_forecasts_on_other_days() -> None:
         present = stream.Stream(given, revenue=stream.observed(given, seed=0), shuffle_forecasts=shuffle)
         found = {}
         while present.advance():
-            publication = present.publication("barn")
-            if publication is not None:
+            for publication in present.published("barn"):
                 found[publication.start] = publication.usd_per_kwh
         return sorted(found.items())
 

@@ -52,10 +52,10 @@ def test_forecasts_and_jobs_are_known_when_they_are_published_and_not_before() -
     present = stream.Stream(given, revenue=stream.observed(given, seed=0))
     known, came = [], []
     while present.advance():
-        found = present.publication("barn")
-        known.append(None if found is None else found.usd_per_kwh[0])
+        found = present.published("barn")
+        known.append([publication.usd_per_kwh[0] for publication in found])
         came.append(len(present.arrivals()))
-    assert known == [None, None, 2.0, 2.0, 4.0, 4.0]
+    assert known == [[], [], [2.0], [2.0], [2.0, 4.0], [2.0, 4.0]]
     assert came == [0, 0, 0, 1, 0, 0]
 
 

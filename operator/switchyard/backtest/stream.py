@@ -135,10 +135,13 @@ class Stream:
         """GPUs that a demand takes. Raises FutureError."""
         return self._known(self._wanted[demand], step)
 
-    def publication(self, site: str) -> scripts.Publication | None:
-        """The latest forecast of a site's price of power that has been published."""
+    def published(self, site: str) -> tuple[scripts.Publication, ...]:
+        """The last two forecasts that are known by now, the older first: one may speak of today, the next of tomorrow.
+
+        Raises KeyError for a site that has none.
+        """
         known = self._published[site]
-        return self._publications[site][known - 1] if known else None
+        return tuple(self._publications[site][max(0, known - 2) : known])
 
     def arrivals(self) -> list[scripts.JobScript]:
         """Jobs that have come since this was last asked."""

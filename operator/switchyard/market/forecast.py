@@ -58,8 +58,7 @@ def path(
     """The values to be expected from `now` on.
 
     Steps end at multiples of ten minutes for about two hours, then at whole hours up to 48 hours ahead; each tells the
-    expectation at its middle. The first is the value itself. What comes after 48 hours is the mean of the last day
-    before, for nobody should count on the price of one hour for ever.
+    expectation at its middle. The first is the value itself; what comes after 48 hours is one value for all time.
 
     A curve that does not hold `now` is passed over. Past its end, the same hours of its last day stand for it.
 
@@ -67,7 +66,7 @@ def path(
         value: now.
         now: the moment, aware.
         curve: in the unit of `value`.
-        profile: in the unit of `value`; asked only where there is no curve.
+        profile: in the unit of `value`; where there is a curve, only for what comes after 48 hours.
         half_life_seconds: of the difference between the value and the curve (or profile).
     """
     unix = now.timestamp()
@@ -77,8 +76,20 @@ def path(
         later = _by_profile(profile, value=value, unix=unix, grid=grid)
     if later is None:
         return Path(hours=(0.0,), values=(value,))
+    return Path(hours=grid.hours, values=(value, *later, _in_the_long_run(later, profile)))
+
+
+def _in_the_long_run(later: list[float], profile: quotes.Profile | None) -> float:
+    """The mean of the last day that is told, drawn to the mean of the last two weeks as far as that is known.
+
+    One day says little of the week after it, and nobody should count on the price of one hour for ever.
+    """
     days_end = sum(later[-24:]) / 24
-    return Path(hours=grid.hours, values=(value, *later, days_end))
+    if profile is None:
+        return days_end
+    known = sum(profile.weights)
+    usual = sum(mean * weight for mean, weight in zip(profile.means, profile.weights, strict=True))
+    return (usual + days_end * (24 - known)) / 24
 
 
 def at(path: Path, hours: float) -> float:

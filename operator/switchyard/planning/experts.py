@@ -25,6 +25,9 @@ WORK_FUNCTION: Final = "WorkFunction"
 LOOK_AHEAD: Final = "LookAhead"
 STAY: Final = "Stay/"
 
+FIRST: Final = LOOK_AHEAD
+"""Who leads before anybody has a score."""
+
 HALF_LIFE_HOURS: Final = 5 * 24.0
 """In which a score fades to half: the last week counts most."""
 

@@ -28,9 +28,6 @@ RANKS: Final = 128
 _SMOOTHING_HOURS: Final = 4.0
 """Half-life of what the look-ahead takes a coin to earn: shorter swings are noise to it."""
 
-CAUTION: Final = 1.0
-"""What the look-ahead takes a move to cost, as a multiple: forecasts promise more than comes of them."""
-
 STATES: Final = (model.ModeKind.MINING, model.ModeKind.AI, model.ModeKind.IDLE, model.ModeKind.OFF)
 
 
@@ -207,7 +204,7 @@ class _Line:
                 revenue=self._revenue(),
                 shadows=dict.fromkeys(self._names(), start),
                 scores=dict.fromkeys(self._names(), 0.0),
-                leader=experts.WORK_FUNCTION,
+                leader=experts.FIRST,
             )
         if before.modes == self._modes and len(before.ranks) == rows and (before.ranks == ranks).all():
             return before
@@ -250,7 +247,7 @@ class _Line:
             revenue=revenue,
             shadows=shadows,
             scores={name: before.scores.get(name, min(before.scores.values())) for name in self._names()},
-            leader=before.leader if before.leader in shadows else experts.WORK_FUNCTION,
+            leader=before.leader if before.leader in shadows else experts.FIRST,
             table=None,
             costs=before.costs if same else None,
         )
@@ -390,7 +387,7 @@ class _Line:
             revenue=earned,
             watts=watts,
             rest_watts=value.rest_watts,
-            moves_usd=CAUTION * self._moves[np.ix_(columns, columns)],
+            moves_usd=self._moves[np.ix_(columns, columns)],
             eviction_usd=wanted.eviction_usd if wanted is not None else 0.0,
             work=work,
             tally=tally,

@@ -3,7 +3,7 @@
 Rigs that are alike stand in a line. AI work wants the first so many of them, so the rig of rank k is wanted while the
 level of demand is at least k, and every rank is a small decision problem of its own: be in one of a few states, earn
 what the state earns, pay for changing. It is solved backwards over a look-ahead whose steps grow from ten minutes to
-six hours, for all ranks and levels together: value(state, level) = the best of what a state earns now and is worth
+twelve hours, for all ranks and levels together: value(state, level) = the best of what a state earns now and is worth
 later, less the way there.
 """
 
@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-STEPS: Final = (1, 1, 1, 1, 1, 1, 3, 3, 3, 3, *(6,) * 10, *(12,) * 6, *(36,) * 8)
-"""Lengths of the look-ahead's steps in base steps of ten minutes: 73 hours."""
+STEPS: Final = (1, 1, 1, 1, 1, 1, 3, 3, 3, 3, *(6,) * 10, *(12,) * 6, *(36,) * 8, *(72,) * 8)
+"""Lengths of the look-ahead's steps in base steps of ten minutes: a week."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

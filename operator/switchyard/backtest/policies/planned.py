@@ -17,7 +17,7 @@ from switchyard.backtest import rewards, world
 from switchyard.backtest import script as scripts
 from switchyard.backtest import stream as streams
 from switchyard.fleet import model
-from switchyard.market import quotes
+from switchyard.market import habits, quotes
 from switchyard.planning import request as planning
 from switchyard.valuation import values, worth
 
@@ -100,6 +100,10 @@ class Planned:
         self._budgets = {
             group.name: planning.Budget(pool=group.name, limit=group.rigs, used=0) for group in script.groups
         }
+        self._habits = {site.name: habits.Habit() for site in script.sites}
+        self._profiles: dict[str, quotes.Profile | None] = {}
+        # Once an hour is often enough to learn what an hour is like.
+        self._habit_minutes = max(1, script.step_seconds // 60)
         self._curves: dict[str, tuple[scripts.Publication, quotes.Curve]] = {}
         self._memory = planning.Memory()
         self._views: tuple[planning.RigView, ...] = ()
@@ -159,6 +163,7 @@ class Planned:
     def _market(self, present: streams.Stream, now: datetime.datetime) -> quotes.Market:
         found: dict[str, quotes.Quote] = {}
         curves: dict[str, quotes.Curve] = {}
+        profiles: dict[str, quotes.Profile] = {}
         for site in self._script.sites:
             feed = farms.power_feed(site.name)
             found[feed] = quotes.Quote(
@@ -168,9 +173,15 @@ class Planned:
                 as_of=now,
                 trust=1.0,
             )
-            publication = present.publication(site.name)
-            if publication is not None:
-                curves[feed] = self._curve(present, site.name, publication)
+            published = present.published(site.name)
+            if published:
+                curves[feed] = self._curve(present, site.name, published)
+            if now.minute < self._habit_minutes:
+                self._habits[site.name].note(found[feed].value, now)
+                self._profiles[feed] = self._habits[site.name].profile()
+            profile = self._profiles.get(feed)
+            if profile is not None:
+                profiles[feed] = profile
         for coin in self._script.coins:
             feed = farms.coin_feed(coin.name)
             found[feed] = quotes.Quote(
@@ -180,18 +191,12 @@ class Planned:
                 as_of=now,
                 trust=1.0,
             )
-        return quotes.Market(at=now, quotes=found, curves=curves)
+        return quotes.Market(at=now, quotes=found, curves=curves, profiles=profiles)
 
-    def _curve(self, present: streams.Stream, site: str, publication: scripts.Publication) -> quotes.Curve:
+    def _curve(self, present: streams.Stream, site: str, published: tuple[scripts.Publication, ...]) -> quotes.Curve:
         known = self._curves.get(site)
-        if known is None or known[0] is not publication:
-            curve = quotes.Curve(
-                start=publication.start,
-                interval_seconds=publication.interval_seconds,
-                values=publication.usd_per_kwh,
-                published_at=present.moment(publication.step),
-            )
-            known = self._curves[site] = publication, curve
+        if known is None or known[0] is not published[-1]:
+            known = self._curves[site] = published[-1], _joined(published, present.moment(published[-1].step))
         return known[1]
 
     def _look(self, present: streams.Stream, yard: world.Yard) -> None:
@@ -304,6 +309,17 @@ class Planned:
 
 
 _NOTHING: Final = world.Orders()
+
+
+def _joined(published: tuple[scripts.Publication, ...], at: datetime.datetime) -> quotes.Curve:
+    """What is known ahead: the newest forecast, and before it what the one before says of the hours until then."""
+    last = published[-1]
+    start, told = last.start, last.usd_per_kwh
+    if len(published) > 1 and published[0].interval_seconds == last.interval_seconds:
+        hours, rest = divmod((last.start - published[0].start).total_seconds(), last.interval_seconds)
+        if rest == 0 and 0 < hours <= len(published[0].usd_per_kwh):
+            start, told = published[0].start, (*published[0].usd_per_kwh[: int(hours)], *told)
+    return quotes.Curve(start=start, interval_seconds=last.interval_seconds, values=told, published_at=at)
 
 
 def _takes_work(script: scripts.Script, group: str) -> bool:
