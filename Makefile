@@ -51,15 +51,17 @@ lint: $(READY) ## ruff, mypy strict, import-linter, generated files up to date
 	@$(BIN)/mypy operator/switchyard tests tools
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m switchyard.api.crd --check crds
+	@$(BIN)/python -m switchyard.backtest.schema --check docs/backtest.schema.json
 	@diff -r crds charts/switchyard/crds || { echo "the chart's CRDs differ from crds/: run make crds"; exit 1; }
 
 format: $(READY) ## put the code into its form
 	@$(BIN)/ruff check --fix-only --quiet operator tests tools
 	@$(BIN)/ruff format operator tests tools
 
-crds: $(READY) ## write crds/*.yaml from the models, and the chart's copy
+crds: $(READY) ## write crds/*.yaml from the models, the chart's copy, and the schema of back-test scenarios
 	@$(BIN)/python -m switchyard.api.crd crds
 	@mkdir -p charts/switchyard/crds && cp crds/*.yaml charts/switchyard/crds/
+	@$(BIN)/python -m switchyard.backtest.schema docs/backtest.schema.json
 
 lock: $(READY) ## resolve the dependencies anew: exact versions with hashes, no index address
 	@$(BIN)/python -m pip install --quiet uv==0.13.9
