@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 
 import sample_script as sample
 from switchyard import cli
-from switchyard.backtest import course, rewards, stream, world
+from switchyard.backtest import build, course, output, rewards, stream, world
+from switchyard.backtest import scenario as scenes
 from switchyard.backtest import script as scripts
+from switchyard.backtest.policies import naming
 from switchyard.fleet import model
 
 SCENARIO = """
@@ -49,6 +53,19 @@ switching:
   moves:
     - {from: [Idle, Off, AI], to: Mining, seconds: 60}
     - {from: Mining, to: [Off, AI], seconds: 60}
+"""
+
+JOBS = """jobs:
+  customers:
+    list:
+      file: jobs.csv
+      time: arrival
+      duration: {column: minutes, scale: 60}
+      gpus: {column: gpus}
+      repair: {notNumbers: gap}
+    gpusPerReplica: 1
+    bid: {fixed: 0.4}
+    patience: 2h
 """
 
 
@@ -111,10 +128,46 @@ def test_a_report_with_pictures(scenario: Path, tmp_path: Path) -> None:
     assert "little" in out.read_text()
 
 
-def test_json_to_standard_output_is_nothing_but_json(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(scenario, "--policy", "best-static", "--json", "-") == 0
-    (found,) = json.loads(capsys.readouterr().out)["results"]
-    assert found["capture"] == pytest.approx(0.0)
+def with_gangs(scenario: Path) -> Path:
+    """Jobs in a file that has to be mended, so that solvers are asked and repairs are counted."""
+    scenario.write_text(SCENARIO.replace(SCENARIO[SCENARIO.index("demands:") : SCENARIO.index("switching:")], JOBS))
+    rows = [
+        f"2026-01-01T{hour:02}:00:00Z,{gpus},{minutes}" for hour, gpus, minutes in ((3, 4, 90), (5, 6, "?"), (7, 8, 60))
+    ]
+    (scenario.parent / "jobs.csv").write_text("\n".join(["arrival,gpus,minutes", *rows, ""]))
+    return scenario
+
+
+def test_json_to_standard_output_is_nothing_but_json(scenario: Path) -> None:
+    # In a process of its own: solvers written in C print past sys.stdout, and what they print comes at its end.
+    words = [str(with_gangs(scenario)), "--policy", "switchyard", "--policy", "best-static", "--json", "-"]
+    main = "import sys; from switchyard import cli; sys.exit(cli.main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", main, "backtest", *words], capture_output=True, text=True, check=True)
+    ours, static = json.loads(done.stdout)["results"]
+    assert ours["bound"] == "bound"
+    assert ours["repairs"][0]["count"] == 1
+    assert static["capture"] == pytest.approx(0.0)
+
+
+def test_figures_are_plain_numbers(scenario: Path) -> None:
+    played = course.Course(build.build(scenes.load(with_gangs(scenario)), seed=0, data=None), seed=0)
+    for policy in ("clairvoyant", "switchyard", "greedy"):
+        record = output.record(played.play(policy, scale=2.0))
+        assert {type(value) for value in record.values()} <= {str, int, float, list, type(None)}
+        assert [type(repair["count"]) for repair in record["repairs"]] == [int]
+
+
+def test_the_usual_policies_are_those_that_fit_the_scenario(scenario: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    assert told(scenario, "--json", out) == 0
+    assert [each["policy"] for each in read(out)["results"]] == list(naming.DEFAULT)
+
+    scenario = tmp_path / "mining.yaml"
+    scenario.write_text(SCENARIO.replace(SCENARIO[SCENARIO.index("demands:") : SCENARIO.index("switching:")], ""))
+    assert told(scenario, "--json", out) == 0
+    played = [each["policy"] for each in read(out)["results"]]
+    assert played == [name for name in naming.DEFAULT if name != "static:ai"]
+    assert told(scenario, "--policy", "static:ai") == 1
 
 
 @pytest.mark.parametrize(

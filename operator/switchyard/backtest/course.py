@@ -87,6 +87,11 @@ class Course:
             description=self.script.description,
         )
 
+    def fits(self, name: str) -> bool:
+        """Whether a policy can be played here: not one that stays for ever where no rig can be."""
+        found = naming.parse(name)
+        return not isinstance(found, naming.Static) or not found.mode or self._is_there(found.mode)
+
     def paths(self, name: str, *, scale: float) -> tuple[accounts.Path, ...]:
         """Where every rig stands under a policy, by group. Raises naming.PolicyError."""
         return self._played(naming.parse(name), scale).paths
@@ -154,9 +159,12 @@ class Course:
             every = [world.Played(paths=tuple(each[pair] for each in tables)) for pair in range(len(rules.PAIRS))]
         return max(every, key=lambda played: self._profit(self._account(played, scale)))
 
+    def _is_there(self, mode: str) -> bool:
+        return any(self._place(table, mode) is not None for table in self.truth)
+
     def _static(self, mode: str, scale: float) -> world.Played:
         places = [self._place(table, mode) for table in self.truth]
-        if all(place is None for place in places):
+        if not self._is_there(mode):
             there = sorted({each for table in self.truth for each in _names(table) if each})
             raise naming.PolicyError(f"policy static:{mode}: no rig can be in {mode!r}; there are: {', '.join(there)}")
         return self._still(

@@ -34,8 +34,7 @@ def record(found: result.Result, *, timings: bool = True) -> dict[str, Any]:
         "warmup_steps": found.warmup_steps,
         "gpus": found.gpus,
         **measures,
-        # Counted by numpy, as like as not.
-        "repairs": [{**dataclasses.asdict(repair), "count": int(repair.count)} for repair in found.repairs],
+        "repairs": [dataclasses.asdict(repair) for repair in found.repairs],
     }
 
 

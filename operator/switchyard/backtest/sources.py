@@ -37,7 +37,7 @@ class Sources:
     def repairs(self) -> tuple[script.Repair, ...]:
         """All repairs until now, in the order of their first occurrence."""
         return tuple(
-            script.Repair(file=file, kind=kind, count=sum(counts.values()), detail=detail)
+            script.Repair(file=file, kind=kind, count=int(sum(counts.values())), detail=detail)
             for (file, kind, detail), counts in self._repairs.items()
         )
 

@@ -48,12 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """One scenario with one seed and one cost scale, to be played by all policies."""
+    """One scenario with one seed and one cost scale, to be played by all policies; None: the usual ones that fit it."""
 
     path: Path
     seed: int
     scale: float
-    policies: tuple[str, ...]
+    policies: tuple[str, ...] | None
     data: Path | None
     pictures: bool
     shuffle: bool
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             path=path,
             seed=seed,
             scale=scale,
-            policies=tuple(options.policy or naming.DEFAULT),
+            policies=tuple(options.policy) if options.policy else None,
             data=options.data,
             pictures=options.html is not None,
             shuffle=options.shuffle_forecasts,
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         if options.html is not None:
             report.ensure_pictures()
         with rich.progress.Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("playing", total=sum(len(task.policies) for task in tasks))
+            bar = progress.add_task("playing", total=len(tasks) * len(options.policy or naming.DEFAULT))
             for found in _played(tasks, processes=options.jobs, skipped=skipped):
                 results.append(found)
                 progress.update(bar, advance=1, description=f"{found.scenario} x{found.cost_scale:g} {found.policy}")
@@ -135,6 +135,7 @@ def _apart(task: _Task) -> tuple[list[result.Result], dict[str, str]]:
 
 def _results(task: _Task, skipped: dict[str, str]) -> Iterator[result.Result]:
     from switchyard.backtest import reading
+    from switchyard.backtest.policies import naming
 
     if str(task.path) in skipped:
         return
@@ -143,7 +144,7 @@ def _results(task: _Task, skipped: dict[str, str]) -> Iterator[result.Result]:
     except reading.MissingDataError as problem:
         skipped[str(task.path)] = str(problem)
         return
-    for policy in task.policies:
+    for policy in task.policies or filter(found.fits, naming.DEFAULT):
         yield found.play(policy, scale=task.scale, pictures=task.pictures)
 
 
