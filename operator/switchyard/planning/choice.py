@@ -261,13 +261,11 @@ class _Line:
     def _forced(self, view: planning.RigView) -> Choice | None:
         """The choice of a rig that is where it must not or need not be; None for one that may stay."""
         desk = self._desk
-        if not view.switching and view.mode in self._value.worths and _may_stay(view):
+        serves = self._wanted is not None and view.mode == self._wanted.mode and view.mode in desk.demands
+        if serves or (not view.switching and view.mode in self._value.worths and _may_stay(view)):
             return None
         here = desk.standing(view.class_key, view.mode)
         modes = tuple(standing.within_pin(view.pin, here.nets))
-        serves = self._wanted is not None and view.mode == self._wanted.mode and view.mode in desk.demands
-        if serves:
-            return None
         if view.switching and view.mode not in modes:
             return Choice(standing=here, modes=modes)
         if not standing.within_pin(view.pin, (view.mode,)):

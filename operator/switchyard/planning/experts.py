@@ -12,6 +12,7 @@ ahead by more than moving the whole line over to where it stands would cost.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -32,7 +33,7 @@ HALF_LIFE_HOURS: Final = 5 * 24.0
 """In which a score fades to half: the last week counts most."""
 
 Targets = Callable[[Ints, Ints], Ints]
-"""(rows [n], current columns [n]) -> columns to be in [n]."""
+"""(rows [n], current columns [n]) -> columns to be in [n]; the very same array where all stay."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,25 +58,56 @@ class Stage:
 def played(
     stage: Stage,
     *,
-    experts: Mapping[str, Targets],
+    experts: Mapping[str, Targets | int],
     shadows: Mapping[str, Ints],
     scores: Mapping[str, float],
 ) -> tuple[dict[str, Ints], dict[str, float]]:
-    """One tick of every shadow: it earns where it stood, then moves. New shadows and scores."""
-    rows = np.arange(len(stage.weights))
+    """One tick of every shadow: it earns where it stood, then moves. New shadows and scores.
+
+    An expert that is a number stays in that column.
+    """
+    count = len(stage.weights)
+    rows = every(count)
     fading = 0.5 ** (stage.hours / HALF_LIFE_HOURS)
+    earned = np.ascontiguousarray(stage.rewards.T) * stage.hours
     moved: dict[str, Ints] = {}
     scored: dict[str, float] = {}
-    for name, targets in experts.items():
+    for name, expert in experts.items():
         here = shadows[name]
-        there = targets(rows, here)
-        usd = stage.rewards[rows, here] * stage.hours
-        going = here != there
-        if going.any():
-            usd = usd - going * (stage.moves_usd[here, there] + stage.lost_usd[rows, here])
+        if isinstance(expert, int):
+            there = still(expert, count)
+            usd = earned[expert] if here is there else earned[here, rows]
+        else:
+            there = expert(rows, here)
+            usd = earned[here, rows]
+        if there is not here:
+            going = here != there
+            if going.any():
+                usd = usd - going * (stage.moves_usd[here, there] + stage.lost_usd[rows, here])
         moved[name] = there
         scored[name] = scores.get(name, 0.0) * fading + float(usd @ stage.weights)
     return moved, scored
+
+
+def asked(expert: Targets | int, *, rows: Ints, current: Ints) -> Ints:
+    """Where an expert wants to be."""
+    return still(expert, len(rows)) if isinstance(expert, int) else expert(rows, current)
+
+
+@functools.lru_cache(maxsize=256)
+def every(count: int) -> Ints:
+    """[count]: all rows. Always the same array, to be read only."""
+    rows = np.arange(count)
+    rows.setflags(write=False)
+    return rows
+
+
+@functools.lru_cache(maxsize=1024)
+def still(column: int, count: int) -> Ints:
+    """[count]: the same column everywhere. Always the same array, to be read only."""
+    columns = np.full(count, column, dtype=np.int64)
+    columns.setflags(write=False)
+    return columns
 
 
 def leader(stage: Stage, *, before: str, shadows: Mapping[str, Ints], scores: Mapping[str, float]) -> str:

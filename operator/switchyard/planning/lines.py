@@ -8,6 +8,7 @@ stand for all, however many rigs there are.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -119,7 +120,7 @@ def worked_out(
         before: what is remembered.
         names: of the experts that are played.
     """
-    local = sorted(standing.within_pin(pin, standing.choices(value)))
+    local = standing.within_pin(pin, standing.choices(value))
     modes = (*local, wanted.mode) if wanted is not None else tuple(local)
     if not local or not crew.kinds:
         return None
@@ -170,7 +171,7 @@ class _Line:
         found = np.empty((len(ranks), len(self._modes)))
         found[:, : len(nets)] = nets
         if wanted is not None:
-            share = np.clip(wanted.rigs - (ranks - 1), 0.0, 1.0)
+            share = _share(wanted, ranks)
             resting = standing.resting_net(value)
             working = wanted.revenue_usd_per_hour - value.ai_watts * value.usd_per_watt_hour
             found[:, -1] = resting + share * (working - resting)
@@ -294,7 +295,7 @@ class _Line:
         tally = memory.tally
         if self._wanted is not None:
             tally = demand.look(tally, wanted_rigs=self._wanted.rigs, rigs=int(ranks[-1]), now=desk.now)
-        playing: dict[str, experts.Targets] = {}
+        playing: dict[str, experts.Targets | int] = {}
         if experts.WORK_FUNCTION in names:
             playing[experts.WORK_FUNCTION] = lambda rows, here: work_function.targets(
                 advanced, rewards=rewards, d=self._metric, rows=rows, current=here
@@ -306,8 +307,7 @@ class _Line:
             told = ahead
             playing[experts.LOOK_AHEAD] = lambda rows, here: told.targets(rows=rows, current=here)
         if experts.STAY in names:
-            for place, mode in enumerate(self._modes):
-                playing[f"{experts.STAY}{mode}"] = lambda rows, here, place=place: np.full(len(rows), place)  # type: ignore[misc]
+            playing |= _stays(self._modes)
         stage = experts.Stage(
             rewards=rewards,
             moves_usd=self._moves,
@@ -328,7 +328,7 @@ class _Line:
             leader=lead,
             advanced=advanced,
             ahead=ahead,
-            targets=playing[lead],
+            targets=lambda rows, here: experts.asked(playing[lead], rows=rows, current=here),
             memory=dataclasses.replace(
                 memory,
                 work_usd=advanced.work,
@@ -347,38 +347,33 @@ class _Line:
 
     def _coin(self, memory: remembered.Line, rewards: Floats, hours: float) -> tuple[int, Floats]:
         """The coin to mine by the work function among coins, and that work function."""
-        mined = np.array([mode.kind is model.ModeKind.MINING for mode in self._modes])
-        if memory.coin < 0 or not mined.any():
+        among = _layout(self._modes).coins
+        if memory.coin < 0 or among.start == among.stop:
             return -1, memory.coins_usd
-        among = np.flatnonzero(mined)
-        d = self._metric[np.ix_(among, among)]
-        found = work_function.advance(work=memory.coins_usd[among][None], rewards=rewards[:1, among], hours=hours, d=d)
-        here = np.flatnonzero(among == memory.coin)
-        place = work_function.targets(found, rewards=rewards[:1, among], d=d, rows=np.zeros(1, np.int64), current=here)
+        d, earned = self._metric[among, among], rewards[:1, among]
+        found = work_function.advance(work=memory.coins_usd[None, among], rewards=earned, hours=hours, d=d)
+        here = experts.still(memory.coin - among.start, 1)
+        place = work_function.targets(found, rewards=earned, d=d, rows=experts.every(1), current=here)
         coins = memory.coins_usd.copy()
         coins[among] = found.work[0]
-        return int(among[place[0]]), coins
+        return int(place[0]) + among.start, coins
 
     def _lost(self, ranks: Ints) -> Floats:
         found = np.zeros((len(ranks), len(self._modes)))
         if self._wanted is not None:
-            found[:, -1] = np.clip(self._wanted.rigs - (ranks - 1), 0.0, 1.0) * self._wanted.eviction_usd
+            found[:, -1] = _share(self._wanted, ranks) * self._wanted.eviction_usd
         return found
 
     def _view(self, ranks: Ints, revenue: Floats, coin: int, tally: demand.Tally | None) -> lookahead.View:
         value, wanted = self._value, self._wanted
-        columns: list[int] = []
-        state_of = np.full(len(self._modes), -1, dtype=np.int64)
-        for kind in STATES:
-            places = [place for place, mode in enumerate(self._modes) if mode.kind is kind]
-            if places:
-                state_of[places] = len(columns)
-                columns.append(coin if kind is model.ModeKind.MINING else places[0])
+        layout = _layout(self._modes)
+        columns = [coin if place is None else place for place in layout.columns]
+        state_of = layout.state_of
         earned = revenue[columns]
         watts = np.array(
             [value.worths[self._modes[place]].watts if place != self._work else value.ai_watts for place in columns]
         )
-        work = int(state_of[self._work]) if wanted is not None else -1
+        work = layout.columns.index(self._work) if wanted is not None else -1
         if wanted is not None:
             earned[work] = wanted.revenue_usd_per_hour
         return lookahead.View(
@@ -398,6 +393,49 @@ class _Line:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Layout:
+    """Where the kinds of modes are.
+
+    Attributes:
+        coins: columns of coins: modes are in order of their kinds.
+        columns: for each state of the look-ahead its first column; None for mining, which is whichever coin.
+        state_of: [K] the state of each mode.
+    """
+
+    coins: slice
+    columns: tuple[int | None, ...]
+    state_of: Ints
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(modes: tuple[model.Mode, ...]) -> _Layout:
+    columns: list[int | None] = []
+    state_of = np.full(len(modes), -1, dtype=np.int64)
+    coins = slice(0, 0)
+    for kind in STATES:
+        places = [place for place, mode in enumerate(modes) if mode.kind is kind]
+        if places:
+            state_of[places] = len(columns)
+            columns.append(None if kind is model.ModeKind.MINING else places[0])
+            if kind is model.ModeKind.MINING:
+                coins = slice(places[0], places[-1] + 1)
+    return _Layout(coins=coins, columns=tuple(columns), state_of=state_of)
+
+
+@functools.lru_cache(maxsize=256)
+def _stays(modes: tuple[model.Mode, ...]) -> Mapping[str, int]:
+    """The experts that stay, by name."""
+    return {f"{experts.STAY}{mode}": place for place, mode in enumerate(modes)}
+
+
+def _share(wanted: Wanted, ranks: Ints) -> Floats:
+    """[B] how much of each rank's rig is wanted, 0 to 1."""
+    found: Floats = np.minimum(np.maximum(wanted.rigs - (ranks - 1), 0.0), 1.0)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
 def _ranks(rigs: int) -> Ints:
     """Ranks that stand for all."""
     return np.unique(np.round(np.linspace(1, rigs, min(rigs, RANKS))).astype(np.int64))
@@ -405,6 +443,12 @@ def _ranks(rigs: int) -> Ints:
 
 def _weights(ranks: Ints) -> Floats:
     """How many rigs each rank stands for: those that are nearest."""
+    return _weighed(ranks.tobytes())
+
+
+@functools.lru_cache(maxsize=64)
+def _weighed(told: bytes) -> Floats:
+    ranks = np.frombuffer(told, dtype=np.int64)
     if len(ranks) == 1:
         return np.ones(1)
     edges = np.concatenate([[0.5], (ranks[1:] + ranks[:-1]) / 2, [ranks[-1] + 0.5]])

@@ -76,8 +76,10 @@ class Ahead:
         states = self.view.state_of[current]
         price = self.priced(rows=rows, states=np.maximum(states, 0))
         best = price.argmax(axis=1)
-        columns = np.array(self.view.columns)
-        return np.where((states < 0) | (best == states), current, columns[best])
+        staying = (states < 0) | (best == states)
+        if staying.all():
+            return current
+        return np.where(staying, current, np.array(self.view.columns)[best])
 
     def priced(self, *, rows: Ints, states: Ints) -> Floats:
         """[n, S]: what each state is worth to askers in `states`, less the way there."""
@@ -96,7 +98,7 @@ class Ahead:
 def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) -> tuple[Ahead, remembered.Table]:
     """The present seen with the look-ahead, which is solved anew where that is due."""
     price = view.outlook.usd_per_kwh[0]
-    key = view.columns, view.work, tuple(view.ranks.tolist()), None if view.tally is None else view.tally.base_seconds
+    key = view.columns, view.work, view.ranks.tobytes(), None if view.tally is None else view.tally.base_seconds
     if table is None or table.key != key or _due(table, view, price=price, now=now):
         table = _solved(view, now=now, key=key)
     passed = (now - table.at).total_seconds() / 3600
@@ -123,19 +125,31 @@ def _some(all_ranks: Ints) -> Ints:
 
 def _between(worth: Floats, all_ranks: Ints) -> Floats:
     """[S, B] from [S, R]."""
-    some = _some(all_ranks)
-    if len(some) == len(all_ranks):
+    between = _shares(all_ranks.tobytes())
+    if between is None:
         return worth
-    right = np.clip(np.searchsorted(some, np.arange(len(all_ranks))), 1, len(some) - 1)
-    left = right - 1
-    share = (all_ranks - all_ranks[some[left]]) / (all_ranks[some[right]] - all_ranks[some[left]])
+    left, right, share = between
     found: Floats = worth[:, left] * (1 - share) + worth[:, right] * share
     return found
 
 
+@functools.lru_cache(maxsize=64)
+def _shares(all_ranks: bytes) -> tuple[Ints, Ints, Floats] | None:
+    """Left and right of each rank among those that are looked ahead for, and the share of the right one."""
+    found = np.frombuffer(all_ranks, dtype=np.int64)
+    some = _some(found)
+    if len(some) == len(found):
+        return None
+    right = np.clip(np.searchsorted(some, np.arange(len(found))), 1, len(some) - 1)
+    left = right - 1
+    share = (found - found[some[left]]) / (found[some[right]] - found[some[left]])
+    return left, right, share
+
+
 def _wanted(rigs: float, ranks_: Ints) -> Floats:
     """Share of each rank's rig that is wanted when so many rigs are."""
-    return np.clip(rigs - (ranks_ - 1), 0.0, 1.0)
+    found: Floats = np.minimum(np.maximum(rigs - (ranks_ - 1), 0.0), 1.0)
+    return found
 
 
 def _due(table: remembered.Table, view: View, *, price: float, now: datetime.datetime) -> bool:

@@ -62,9 +62,9 @@ def advance(*, work: Floats, rewards: Floats, hours: float, d: Floats) -> Advanc
         hours: length of the tick.
         d: [K, K], a metric, see `metric`.
     """
-    own = work + (rewards.max(axis=1, keepdims=True) - rewards) * hours
-    after = (own[:, :, None] + d).min(axis=1)
-    shift = after.min(axis=1)
+    own = work + (np.maximum.reduce(rewards, axis=1, keepdims=True) - rewards) * hours
+    after = np.minimum.reduce(own[:, :, None] + d, axis=1)
+    shift = np.minimum.reduce(after, axis=1)
     return Advance(work=after - shift[:, None], shift=shift, supported=own <= after + TOLERANCE_USD)
 
 
@@ -72,7 +72,7 @@ def targets(advanced: Advance, *, rewards: Floats, d: Floats, rows: Ints, curren
     """Where to be: the s with the least w(s) + d(current, s) among those that their own past supports.
 
     That is, whose w is not merely the way over from another mode. The present mode wins ties, then the greater reward,
-    then the earlier.
+    then the earlier. Where all stay, the answer is `current` itself.
 
     Args:
         advanced: after the tick.
@@ -82,6 +82,9 @@ def targets(advanced: Advance, *, rewards: Floats, d: Floats, rows: Ints, curren
         current: [n] where each asker is.
     """
     price = np.where(advanced.supported, advanced.work, np.inf)[rows] + d[current]
-    level = price <= price.min(axis=1, keepdims=True) + TOLERANCE_USD
+    level = price <= np.minimum.reduce(price, axis=1, keepdims=True) + TOLERANCE_USD
+    staying = level[np.arange(len(rows)), current]
+    if staying.all():
+        return current
     best = np.where(level, rewards[rows], -np.inf).argmax(axis=1)
-    return np.where(level[np.arange(len(rows)), current], current, best)
+    return np.where(staying, current, best)

@@ -26,7 +26,7 @@ def profile(gpu: model.Gpu, profiles: Mapping[str, model.PowerProfile]) -> model
 
 def quoted(coin: model.Coin, market: quotes.Market) -> quotes.Quote | values.Refusal:
     """What a unit of hash rate earns on a coin, in USD per (GH/s) and hour (Sol/s coins: per (Sol/s) and hour)."""
-    mode = model.Mode(model.ModeKind.MINING, coin.name)
+    mode = model.mining(coin.name)
     quote = market.trusted(coin.revenue_feed)
     if quote is None:
         return values.Refusal(mode=mode, reason="NoTrustedPrice", lacks=power.untrusted(market, coin.revenue_feed))
@@ -76,7 +76,7 @@ def mined(
 
 
 def _refusal(coin: model.Coin, hardware: model.Hardware) -> values.Refusal:
-    mode = model.Mode(model.ModeKind.MINING, coin.name)
+    mode = model.mining(coin.name)
     known = [gpu for gpu in hardware.gpus if gpu.model in coin.benchmarks]
     if not known:
         models = ", ".join(sorted({gpu.model for gpu in hardware.gpus}))

@@ -171,7 +171,7 @@ class _ClassAt:
         )
 
     def _mining(self, name: str) -> values.Worth | values.Refusal:
-        mode = model.Mode(model.ModeKind.MINING, name)
+        mode = model.mining(name)
         coin = self._farm.coins.get(name)
         if coin is None:
             return values.Refusal(mode=mode, reason="UnknownCoin", lacks=f"needs a Coin named {name}")
