@@ -29,8 +29,8 @@ STAY: Final = "Stay/"
 FIRST: Final = LOOK_AHEAD
 """Who leads before anybody has a score."""
 
-HALF_LIFE_HOURS: Final = 5 * 24.0
-"""In which a score fades to half: the last week counts most."""
+HALF_LIFE_HOURS: Final = 14 * 24.0
+"""In which a score fades to half: the last weeks count most."""
 
 Targets = Callable[[Ints, Ints], Ints]
 """(rows [n], current columns [n]) -> columns to be in [n]; the very same array where all stay."""
