@@ -1,7 +1,7 @@
 """The experts of a line, and which of them is followed.
 
 Every expert runs in shadow: it is played on a line of its own that earns, moves and pays as the real one would, and the
-profit of the last days is its score. Only the leader's word moves real rigs. Another takes the lead when its score is
+profit of the last weeks is its score. Only the leader's word moves real rigs. Another takes the lead when its score is
 ahead by more than moving the whole line over to where it stands would cost.
 
 - `WorkFunction` needs no forecast: it moves when what was forgone has paid for the move.
