@@ -19,7 +19,7 @@ import sample_results
 from switchyard.backtest import report, result, script
 from switchyard.backtest.report import roster, style, thinning, words
 
-_VOID = {"meta", "br", "path", "use", "rect", "circle", "line"}
+_VOID = {"wbr", "meta", "br", "path", "use", "rect", "circle", "line"}
 
 
 class Reader(html.parser.HTMLParser):
@@ -248,7 +248,7 @@ def test_lanes_of_some_policies_only(results: list[result.Result], tmp_path: Pat
 def test_several_plays_are_told_at_a_glance(tmp_path: Path) -> None:
     results = sample_results.grid(scenarios=["one", "other"], scales=[1, 4], seeds=[0, 1], days=4)
     page = written(tmp_path, results)
-    table = page[page.index("At a glance") : page.index("<section")]
+    table = page[page.index("At a glance") : page.index("<section")].replace("<wbr>", "")
     rows = re.findall(r"<td>×(\d+)</td>(.*?)</tr>", table)
 
     assert [scale for scale, _ in rows] == ["1", "4", "1", "4"]
@@ -260,6 +260,18 @@ def test_several_plays_are_told_at_a_glance(tmp_path: Path) -> None:
     firsts = [re.findall(r">(\d+\.\d)<", row)[0] for _, row in rows]
     assert firsts == [f"{sum(pair) / 2:.1f}" for pair in by_row]
     assert page.count("<details><summary>Costs of switching") == 8
+
+
+def test_a_policy_that_was_not_played_everywhere_has_no_mean(tmp_path: Path) -> None:
+    results = sample_results.grid(scenarios=["one", "other"], scales=[1], days=4)
+    some = [each for each in results if each.policy != "greedy" or each.scenario == "one"]
+    page = written(tmp_path, some)
+    table = page[page.index("At a glance") : page.index("<section")].replace("<wbr>", "")
+    heads = re.findall(r'<th scope="col" style="[^"]*">([^<]*)</th>', table)
+    sums = [re.findall(r'<td class="cell"[^>]*>([^<]*)</td>', row) for row in table.split('<tr class="sum">')[1:]]
+
+    assert [len(row) for row in sums] == [len(heads)] * 2
+    assert {name for name, *cells in zip(heads, *sums, strict=True) if "\N{EN DASH}" in cells} == {"greedy"}
     reader = read(page)
     assert {value for _, name, value in reader.attributes if name == "href"} <= {f"#{each}" for each in reader.ids}
 

@@ -119,13 +119,18 @@ def overview(plays: Sequence[roster.Play], *, links: Mapping[tuple[str, float, i
             body.append(f"{opening}<td>{words.scale(key[1])}</td>{tds}</tr>")
         body.append("</tbody>")
     body.append("<tbody>")
+    everywhere = {policy for policy in policies if all(policy in row for row in cells.values())}
     for name, fold in (("lowest", min), ("mean", statistics.fmean)):
+        # Over other scenarios than those of its neighbours a mean would compare with nothing.
         tds = "".join(
-            _shaded([fold([statistics.fmean(row[policy]) for row in cells.values() if policy in row])])
+            _shaded([fold([statistics.fmean(row[policy]) for row in cells.values()])] if policy in everywhere else [])
             for policy in policies
         )
         body.append(f'<tr class="sum"><th scope="row" class="text">{name}</th><td></td>{tds}</tr>')
-    heads = "".join(f'<th scope="col" style="text-align:center">{html.escape(policy)}</th>' for policy in policies)
+    heads = "".join(
+        f'<th scope="col" style="text-align:center">{html.escape(policy).replace(":", ":<wbr>")}</th>'
+        for policy in policies
+    )
     seeds = max(len(values) for row in cells.values() for values in row.values()) if policies else 0
     spread = " Small: the lowest and the highest of the seeds." if seeds > 1 else ""
     return (
