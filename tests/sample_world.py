@@ -68,8 +68,15 @@ def requested(
 class World:
     """A farm whose plans are carried out at once."""
 
-    def __init__(self, farm: model.Farm, *, tick: datetime.timedelta = datetime.timedelta(minutes=1)) -> None:
+    def __init__(
+        self,
+        farm: model.Farm,
+        *,
+        tick: datetime.timedelta = datetime.timedelta(minutes=1),
+        settings: policy.Settings | None = None,
+    ) -> None:
         self.farm = farm
+        self.settings = settings or policy.Settings()
         self.now = sample.NOW
         self.tick = tick
         self.memory = planning.Memory()
@@ -81,7 +88,7 @@ class World:
 
     def carry_out(self, request: planning.PlanRequest) -> planning.PlanReply:
         """The same with a request of one's own making."""
-        reply = policy.plan(request)
+        reply = policy.plan(request, settings=self.settings)
         self.memory, self.reply = reply.memory, reply
         for move in reply.moves:
             self._settle(move.rig, move.to)

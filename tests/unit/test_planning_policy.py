@@ -12,7 +12,7 @@ import sample_farm as sample
 import sample_world as worlds
 from switchyard.fleet import model
 from switchyard.handover import reasons, record
-from switchyard.planning import compose, memory, policy
+from switchyard.planning import choice, compose, experts, memory, policy
 from switchyard.planning import request as planning
 
 KAS = model.Mode(model.ModeKind.MINING, "kas")
@@ -68,8 +68,13 @@ def test_a_fresh_rig_stays_where_nothing_pays() -> None:
     assert replies[-1].decisions["rig-0"].chosen == model.IDLE
 
 
-def test_a_better_coin_is_taken_when_what_was_forgone_has_paid_for_the_move() -> None:
-    world = worlds.World(sample.farm())
+@pytest.mark.parametrize(
+    "names",
+    [choice.ALL, frozenset({experts.WORK_FUNCTION}), frozenset({experts.LOOK_AHEAD})],
+    ids=["all experts", "the work function alone", "the look-ahead alone"],
+)
+def test_a_better_coin_is_taken_when_what_was_forgone_has_paid_for_the_move(names: frozenset[str]) -> None:
+    world = worlds.World(sample.farm(), settings=policy.Settings(names=names))
     world.run([MARKET] * 10)
     moved = None
     for minute in range(60):
@@ -140,7 +145,9 @@ def test_a_new_coin_joins_without_a_jump() -> None:
     world.farm = dataclasses.replace(world.farm, coins=world.farm.coins.set("rvn", sample.coin("rvn")))
     reply = world.step(MARKET)
     assert not reply.moves
-    assert alternative(reply, "rig-0", RVN).regret_usd > 0
+    regret = alternative(reply, "rig-0", RVN).regret_usd
+    assert regret is not None
+    assert regret > 0
 
 
 def test_a_coin_that_left_the_pool_is_left() -> None:
@@ -279,7 +286,9 @@ def test_a_line_that_cannot_be_read_is_not_remembered(garbage: object) -> None:
     written = memory.dump(world.memory)
     (key,) = written["lines"]
     written["lines"][key] = garbage
-    assert memory.load(written).lines == {}
+    told: list[str] = []
+    assert memory.load(written, on_trouble=lambda line, problem: told.append(line)).lines == {}
+    assert told == [key]
     assert memory.load({"lines": 7}).lines == {}
 
 

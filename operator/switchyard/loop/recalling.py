@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from switchyard.fleet import model
 from switchyard.planning import compose, memory
 from switchyard.planning import request as planning
+
+_LOG = logging.getLogger(__name__)
 
 
 class Recall:
@@ -40,4 +43,9 @@ class Recall:
         """Go on from what was kept. Raises ValueError where it makes no sense."""
         if not isinstance(found, Mapping):
             raise ValueError(f"an object expected, not {type(found).__name__}")
-        self._kept = memory.load(found)
+        self._kept = memory.load(
+            found,
+            on_trouble=lambda line, problem: _LOG.warning(
+                "what was remembered of line %s cannot be read: %s", line, problem
+            ),
+        )

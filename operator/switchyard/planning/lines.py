@@ -85,16 +85,20 @@ class Told:
             if states[column] >= 0:
                 price = self.ahead.priced(rows=np.array([row]), states=states[[column]])[0]
                 stays = price[states[column]]
+                coins = self._regret(self.memory.coins_usd, column)
                 return {
-                    mode: max(0.0, float(stays - price[states[place]]))
+                    mode: coins[place]
+                    if states[place] == states[column]
+                    else max(0.0, float(stays - price[states[place]]))
                     for place, mode in enumerate(self.modes)
                     if states[place] >= 0
                 }
-        work = self.advanced.work[row]
-        return {
-            mode: max(0.0, float(work[place] + self.metric[place, column] - work[column]))
-            for place, mode in enumerate(self.modes)
-        }
+        return dict(zip(self.modes, self._regret(self.advanced.work[row], column), strict=True))
+
+    def _regret(self, work_usd: Floats, column: int) -> list[float]:
+        """[K] $ that a work function has still to build up in this column until it says to leave it."""
+        found: list[float] = np.maximum(work_usd + self.metric[:, column] - work_usd[column], 0.0).tolist()
+        return found
 
 
 def worked_out(

@@ -75,11 +75,9 @@ class Ahead:
         """Columns to be in, for askers in columns `current` of rows `rows`; where no state is known, they stay."""
         states = self.view.state_of[current]
         price = self.priced(rows=rows, states=np.maximum(states, 0))
-        best = price.argmax(axis=1)
-        staying = (states < 0) | (best == states)
-        if staying.all():
-            return current
-        return np.where(staying, current, np.array(self.view.columns)[best])
+        # One coin stands for all: who mines another goes over to it without leaving the state.
+        found: Ints = np.where(states < 0, current, np.array(self.view.columns)[price.argmax(axis=1)])
+        return current if (found == current).all() else found
 
     def priced(self, *, rows: Ints, states: Ints) -> Floats:
         """[n, S]: what each state is worth to askers in `states`, less the way there."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from switchyard.planning import remembered
 from switchyard.planning import request as planning
-
-_LOG = logging.getLogger(__name__)
 
 
 def dump(memory: planning.Memory) -> dict[str, Any]:
@@ -17,10 +14,13 @@ def dump(memory: planning.Memory) -> dict[str, Any]:
     return {"lines": {key: remembered.dump(line) for key, line in sorted(memory.lines.items())}}
 
 
-def load(found: Mapping[str, Any]) -> planning.Memory:
+def load(
+    found: Mapping[str, Any], *, on_trouble: Callable[[str, Exception], None] = lambda *_: None
+) -> planning.Memory:
     """What `dump` wrote, as the memory of a policy that has not planned yet.
 
-    A line that cannot be read is one that is not remembered: nothing that was learned is worth a crash.
+    A line that cannot be read is one that is not remembered: nothing that was learned is worth a crash. `on_trouble`
+    hears its name and what was wrong with it.
     """
     lines: dict[str, remembered.Line] = {}
     kept = found.get("lines")
@@ -28,5 +28,5 @@ def load(found: Mapping[str, Any]) -> planning.Memory:
         try:
             lines[str(key)] = remembered.load(line)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
-            _LOG.warning("what was remembered of line %s cannot be read: %s", key, problem)
+            on_trouble(str(key), problem)
     return planning.Memory(lines=lines)
