@@ -123,6 +123,7 @@ class Cycle:
         self._wakes: dict[str, datetime.datetime] = {}
         self._moving: set[str] = set()
         self._prices: dict[str, float] = {}
+        self._classes: worth.Classes | None = None
         self._replan = True
         self._planned_real = -1e9
         self._began_real = time.monotonic()
@@ -311,7 +312,8 @@ class Cycle:
         farm = self._store.snapshot()
         market = self._feeds.market(now)
         learned = self.learner.learned
-        valuation = worth.value(learned.yields.farm(farm), market, now)
+        self._classes = worth.classify(farm, self._classes)
+        valuation = worth.appraise(learned.yields.farm(farm), self._classes, market, now)
         costs = switching_cost.costs(farm, valuation, learned)
         memory = self._recall.memory(farm)
         request = compose.request(farm, valuation, costs, memory, now)

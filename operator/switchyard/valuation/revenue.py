@@ -11,12 +11,19 @@ from switchyard.valuation import nameplate, power, values
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Yielded:
+    """A rig on a coin: GH/s (or Sol/s), and the watts of all its GPUs (those that rest included)."""
+
+    hashrate: float
+    gpu_watts: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Mined:
-    """A rig on a coin: $/h before and of fees, and the watts of all its GPUs (those that rest included)."""
+    """A rig on a coin: $/h before fees, and of fees."""
 
     revenue_usd_per_hour: float
     fees_usd_per_hour: float
-    gpu_watts: float
 
 
 def profile(gpu: model.Gpu, profiles: Mapping[str, model.PowerProfile]) -> model.PowerProfile:
@@ -39,14 +46,10 @@ def quoted(coin: model.Coin, market: quotes.Market) -> quotes.Quote | values.Ref
     return quote
 
 
-def mined(
-    *,
-    coin: model.Coin,
-    hardware: model.Hardware,
-    usd_per_hash_hour: float,
-    profiles: Mapping[str, model.PowerProfile],
-) -> Mined | values.Refusal:
-    """What a rig earns on a coin.
+def yielded(
+    *, coin: model.Coin, hardware: model.Hardware, profiles: Mapping[str, model.PowerProfile]
+) -> Yielded | values.Refusal:
+    """What a rig does on a coin.
 
     A GPU without a benchmark, or with less memory than the coin's dataset needs, does not mine and draws idle watts.
     With no GPU left that mines, the coin is refused.
@@ -54,7 +57,6 @@ def mined(
     Args:
         coin: the coin; its benchmarks are in GH/s (Sol/s coins: Sol/s).
         hardware: the rig's.
-        usd_per_hash_hour: revenue in USD per (GH/s) and hour (Sol/s coins: per (Sol/s) and hour).
         profiles: watts per GPU model, from the pool.
     """
     hashrate = watts = 0.0
@@ -69,10 +71,15 @@ def mined(
         watts += benchmark.watts
     if not mining:
         return _refusal(coin, hardware)
-    gross = hashrate * usd_per_hash_hour
+    return Yielded(hashrate=hashrate, gpu_watts=watts)
+
+
+def mined(coin: model.Coin, done: Yielded, *, usd_per_hash_hour: float) -> Mined:
+    """What a rig earns on a coin, at so many USD per (GH/s) and hour (Sol/s coins: per (Sol/s) and hour)."""
+    gross = done.hashrate * usd_per_hash_hour
     # The pool pays out its share less its fee; the miner's developer takes his part of what is then left.
     kept = gross * (1 - coin.pool_fee) * (1 - coin.dev_fee)
-    return Mined(revenue_usd_per_hour=gross, fees_usd_per_hour=gross - kept, gpu_watts=watts)
+    return Mined(revenue_usd_per_hour=gross, fees_usd_per_hour=gross - kept)
 
 
 def _refusal(coin: model.Coin, hardware: model.Hardware) -> values.Refusal:

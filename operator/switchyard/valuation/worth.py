@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from switchyard.fleet import model
 from switchyard.market import quotes
-from switchyard.valuation import eligibility, power, revenue, values
+from switchyard.valuation import plant, power, revenue, values
 
 _Signature = tuple[str, str, int, int, int, tuple[tuple[object, ...], ...]]
 
@@ -26,11 +26,15 @@ class Classes:
         found: the classes by key.
         class_of: key by rig.
         unvalued: by rig, why it is in none.
+        farm: that was sorted.
+        plants: what stands still of each class, as far as somebody has asked.
     """
 
     found: Mapping[str, values.RigClass]
     class_of: Mapping[str, str]
     unvalued: Mapping[str, values.Refusal]
+    farm: model.Farm = dataclasses.field(default_factory=model.Farm, repr=False, compare=False)
+    plants: dict[str, plant.Plant] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
 
 def value(farm: model.Farm, market: quotes.Market, now: datetime.datetime) -> values.Valuation:
@@ -38,40 +42,84 @@ def value(farm: model.Farm, market: quotes.Market, now: datetime.datetime) -> va
     return appraise(farm, classify(farm), market, now)
 
 
-def classify(farm: model.Farm) -> Classes:
-    """Sort the rigs of a farm into classes."""
+def classify(farm: model.Farm, before: Classes | None = None) -> Classes:
+    """Sort the rigs of a farm into classes. `before`: the last answer; only what has changed since is looked at."""
+    known = _Known(farm, before)
     keys: dict[_Signature, str] = {}
     classes: dict[str, values.RigClass] = {}
     class_of: dict[str, str] = {}
     unvalued: dict[str, values.Refusal] = {}
-    for rig in farm.rigs.values():
-        pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
+    for name, rig in farm.rigs.items():
+        key = known.key(name, rig)
+        if key is not None and before is not None:
+            if key not in classes:
+                classes[key] = before.found[key]
+            class_of[name] = key
+            continue
+        pool = farm.pools.get(farm.pool_of.get(name, ""))
         lack = _unvalued(rig, pool, farm.sites.get(rig.site))
         if lack is not None or pool is None:
-            unvalued[rig.name] = lack or _lack("Unknown", "")
+            unvalued[name] = lack or _lack("Unknown", "")
             continue
         signature = _signature(rig, pool.name)
         key = keys.get(signature)
         if key is None:
             key = keys[signature] = _key(signature)
-            classes[key] = values.RigClass(
-                key=key, site=rig.site, pool=pool.name, hardware=rig.hardware, base_watts=rig.base_watts
-            )
-        class_of[rig.name] = key
-    return Classes(found=classes, class_of=class_of, unvalued=unvalued)
+            if key not in classes:
+                classes[key] = values.RigClass(
+                    key=key, site=rig.site, pool=pool.name, hardware=rig.hardware, base_watts=rig.base_watts
+                )
+        class_of[name] = key
+    return Classes(
+        found=classes,
+        class_of=class_of,
+        unvalued=unvalued,
+        farm=farm,
+        plants={key: found for key, found in before.plants.items() if key in classes} if before is not None else {},
+    )
+
+
+class _Known:
+    """Rigs that are in their class as they were."""
+
+    def __init__(self, farm: model.Farm, before: Classes | None) -> None:
+        self._farm = farm
+        self._before = before
+        if before is not None and (
+            set(farm.sites) != set(before.farm.sites) or set(farm.pools) != set(before.farm.pools)
+        ):
+            self._before = None
+
+    def key(self, name: str, rig: model.Rig) -> str | None:
+        """The class of a rig of which nothing has changed; None for others, and for those that were in none."""
+        if self._before is None:
+            return None
+        farm = self._before.farm
+        if farm.rigs.get(name) is not rig or farm.pool_of.get(name) != self._farm.pool_of.get(name):
+            return None
+        return self._before.class_of.get(name)
 
 
 def appraise(farm: model.Farm, classes: Classes, market: quotes.Market, now: datetime.datetime) -> values.Valuation:
     """Worths of all modes on all classes at `now`; `classes` are the farm's."""
-    open_jobs = [job for _, job in sorted(farm.jobs.items()) if job.state is not model.JobState.FINISHED]
+    jobs = [job for _, job in sorted(farm.jobs.items()) if job.state is not model.JobState.FINISHED]
+    work = [(job, job.mode, plant.shape(job)) for job in jobs]
     return values.Valuation(
         classes={
-            key: _ClassAt(farm, market, found, farm.sites[found.site], farm.pools[found.pool]).value(open_jobs, now)
+            key: _ClassAt(farm, market, found, _plant(farm, classes, found)).value(work, now)
             for key, found in classes.found.items()
         },
         class_of=classes.class_of,
         unvalued=classes.unvalued,
     )
+
+
+def _plant(farm: model.Farm, classes: Classes, rig_class: values.RigClass) -> plant.Plant:
+    site, pool = farm.sites[rig_class.site], farm.pools[rig_class.pool]
+    known = classes.plants.get(rig_class.key)
+    if known is None or not known.holds(site, pool):
+        known = classes.plants[rig_class.key] = plant.Plant(rig_class, site, pool)
+    return known
 
 
 def _unvalued(rig: model.Rig, pool: model.Pool | None, site: model.Site | None) -> values.Refusal | None:
@@ -108,39 +156,37 @@ def _key(signature: _Signature) -> str:
     return f"{site}.{pool}.{digest}"
 
 
+_Work = Sequence[tuple[model.Job, model.Mode, plant.Shape]]
+"""Jobs that wait or run, with their modes and shapes."""
+
+
 class _ClassAt:
     """One class of rigs on one market."""
 
     def __init__(
-        self,
-        farm: model.Farm,
-        market: quotes.Market,
-        rig_class: values.RigClass,
-        site: model.Site,
-        pool: model.Pool,
+        self, farm: model.Farm, market: quotes.Market, rig_class: values.RigClass, standing: plant.Plant
     ) -> None:
         self._farm = farm
         self._market = market
         self._class = rig_class
-        self._site = site
-        self._pool = pool
-        self._profiles = [revenue.profile(gpu, pool.power) for gpu in rig_class.hardware.gpus]
-        self._rest_watts = float(rig_class.base_watts + sum(profile.idle_watts for profile in self._profiles))
+        self._plant = standing
+        self._site = standing.site
+        self._pool = standing.pool
         self._rate = 0.0
         self._trust = 1.0
         self._watts: dict[model.Mode, float] = {}
+        self._slots: dict[str, int] = {}
 
-    def value(self, jobs: list[model.Job], now: datetime.datetime) -> values.ClassValue:
+    def value(self, jobs: _Work, now: datetime.datetime) -> values.ClassValue:
         """Everything about the class."""
         price = power.price(site=self._site, market=self._market, now=now)
         if price.usd_per_kwh is not None:
             self._rate = power.usd_per_watt_hour(usd_per_kwh=price.usd_per_kwh, pue=self._site.pue)
         self._trust = price.trust
-        fits = self._fits(jobs)
         found: list[values.Worth | values.Refusal] = [self._mining(name) for name in dict.fromkeys(self._pool.coins)]
         found.append(self._idle())
         found.append(self._off())
-        found.extend(self._ai(job, fits[job.key]) for job in jobs)
+        found.extend(self._ai(job, mode, shape) for job, mode, shape in jobs)
         if price.usd_per_kwh is None:
             found = [_unpriced(entry, price.missing) for entry in found]
         return values.ClassValue(
@@ -148,9 +194,9 @@ class _ClassAt:
             worths={entry.mode: entry for entry in found if isinstance(entry, values.Worth)},
             refusals={entry.mode: entry for entry in found if isinstance(entry, values.Refusal)},
             usd_per_kwh=price.usd_per_kwh,
-            slots={key: fit.slots for key, fit in fits.items() if isinstance(fit, eligibility.Fit)},
-            rest_watts=self._rest_watts,
-            ai_watts=float(self._class.base_watts + sum(profile.ai_watts for profile in self._profiles)),
+            slots=self._slots,
+            rest_watts=self._plant.rest_watts,
+            ai_watts=self._plant.ai_watts,
             usd_per_watt_hour=self._rate,
             pue=self._site.pue,
             outlook=power.outlook(site=self._site, market=self._market, now=now, price=price),
@@ -175,19 +221,15 @@ class _ClassAt:
         coin = self._farm.coins.get(name)
         if coin is None:
             return values.Refusal(mode=mode, reason="UnknownCoin", lacks=f"needs a Coin named {name}")
+        done = self._plant.yielded(coin)
+        if isinstance(done, values.Refusal):
+            return done
         quote = revenue.quoted(coin, self._market)
-        mined = revenue.mined(
-            coin=coin,
-            hardware=self._class.hardware,
-            usd_per_hash_hour=quote.value if isinstance(quote, quotes.Quote) else 0.0,
-            profiles=self._pool.power,
-        )
-        if isinstance(mined, values.Refusal):
-            return mined
-        watts = self._class.base_watts + mined.gpu_watts
+        watts = self._plant.watts(done)
         if isinstance(quote, values.Refusal):
             self._watts[mode] = watts  # a rig that mines it goes on drawing them
             return quote
+        mined = revenue.mined(coin, done, usd_per_hash_hour=quote.value)
         return self._worth(
             mode,
             watts,
@@ -201,7 +243,7 @@ class _ClassAt:
             return values.Refusal(
                 mode=model.IDLE, reason="NotAllowed", lacks=f"GPUPool {self._pool.name} does not let rigs idle"
             )
-        return self._worth(model.IDLE, self._rest_watts)
+        return self._worth(model.IDLE, self._plant.rest_watts)
 
     def _off(self) -> values.Worth | values.Refusal:
         if not self._pool.off:
@@ -210,21 +252,12 @@ class _ClassAt:
             )
         return self._worth(model.OFF, float(self._pool.off_watts))
 
-    def _fits(self, jobs: list[model.Job]) -> Mapping[str, eligibility.Fit | values.Refusal]:
-        return {
-            job.key: eligibility.fit(job=job, hardware=self._class.hardware, site=self._site, pool=self._pool)
-            for job in jobs
-        }
-
-    def _ai(self, job: model.Job, fit: eligibility.Fit | values.Refusal) -> values.Worth | values.Refusal:
-        if isinstance(fit, values.Refusal):
-            return fit
-        used = fit.slots * job.gpus_per_replica
-        # Which of the fitting cards the device plugin hands out is its own business: count the thirstiest.
-        more = sorted(
-            (self._profiles[index].ai_watts - self._profiles[index].idle_watts for index in fit.gpus), reverse=True
-        )
-        return self._worth(job.mode, self._rest_watts + sum(more[:used]), revenue_usd=job.bid_usd_per_gpu_hour * used)
+    def _ai(self, job: model.Job, mode: model.Mode, shape: plant.Shape) -> values.Worth | values.Refusal:
+        room = self._plant.room(job, shape)
+        if isinstance(room, values.Refusal):
+            return values.Refusal(mode=mode, reason=room.reason, lacks=room.lacks)
+        self._slots[mode.name] = room.slots
+        return self._worth(mode, room.watts, revenue_usd=job.bid_usd_per_gpu_hour * room.gpus)
 
 
 def _unpriced(entry: values.Worth | values.Refusal, missing: str) -> values.Refusal:
