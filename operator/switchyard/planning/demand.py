@@ -97,19 +97,19 @@ def kernel(tally: Tally) -> Floats:
     near, scatter = _geometry(size)
     seen = near @ (tally.counts / tally.weight)
     seen[:, size - 1] += _STILL
-    found = np.zeros((size, size))
-    np.add.at(found, scatter, seen)
+    found = np.bincount(scatter, weights=seen.ravel(), minlength=size * size).reshape(size, size)
     likely: Floats = found / found.sum(axis=1, keepdims=True)
     return likely
 
 
 @functools.lru_cache(maxsize=16)
-def _geometry(size: int) -> tuple[Floats, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+def _geometry(size: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """How near levels are to each other; and where in the flat kernel each change of each level ends."""
     at = np.arange(size)
     near = np.exp(-0.5 * ((at[:, None] - at[None]) / max(1.0, _NEARBY * size)) ** 2)
     change = np.arange(2 * size - 1) - (size - 1)
     target = np.clip(at[:, None] + change[None], 0, size - 1)
-    return near, (np.broadcast_to(at[:, None], target.shape), target)
+    return near, (at[:, None] * size + target).ravel()
 
 
 def _width(rigs: int) -> float:

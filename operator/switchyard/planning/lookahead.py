@@ -83,11 +83,11 @@ class Ahead:
         """[n, S]: what each state is worth to askers in `states`, less the way there."""
         price: Floats = self.usd.T[rows] - self.view.moves_usd[states]
         work = self.view.work
-        if work >= 0:
-            leaving = states == work
-            lost = np.where(leaving, self.wanted[rows], 0.0) * self.view.eviction_usd
-            price -= lost[:, None]
-            price[leaving, work] += lost[leaving]
+        if work >= 0 and self.view.eviction_usd:
+            leaving = np.flatnonzero(states == work)
+            lost = self.wanted[rows[leaving]] * self.view.eviction_usd
+            price[leaving] -= lost[:, None]
+            price[leaving, work] += lost
         # Who is as well off where it stands stays.
         price[np.arange(len(rows)), states] += 1e-9
         return price

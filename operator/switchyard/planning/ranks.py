@@ -51,30 +51,39 @@ def solve(problem: Problem) -> Floats:
     """[T, S, L, R]: what each state is worth from the end of each step on, in $, as expected at its beginning."""
     steps, states = problem.earns.shape
     levels, ranks = problem.wanted.shape
-    worth = np.zeros((steps, states, levels, ranks))
+    worth = np.empty((steps, states, levels, ranks))
     ahead = np.zeros((states, levels, ranks))
+    gain, found = np.empty_like(ahead), np.empty((levels, ranks))
+    # One product for all states: [L, L] @ [L, S x R].
+    turned, mixed = np.empty((levels, states, ranks)), np.empty((levels, states * ranks))
     lost = problem.wanted * problem.eviction_usd
-    moves = problem.moves_usd
-    others = [[to for to in range(states) if to != origin] for origin in range(states)]
+    moves, work = problem.moves_usd.tolist(), problem.work
+    paid = (problem.earns * problem.hours[:, None]).tolist()
     for step in range(steps - 1, -1, -1):
-        if problem.work >= 0:
-            # One product for all states: [L, L] @ [L, S x R].
-            flat = np.ascontiguousarray(ahead.transpose(1, 0, 2)).reshape(levels, -1)
-            ahead = (problem.kernels[step] @ flat).reshape(levels, states, ranks).transpose(1, 0, 2)
-        worth[step] = ahead
-        gain = ahead.copy()
+        now = worth[step]
+        if work >= 0:
+            turned[...] = ahead.transpose(1, 0, 2)
+            np.matmul(problem.kernels[step], turned.reshape(levels, -1), out=mixed)
+            now[...] = mixed.reshape(levels, states, ranks).transpose(1, 0, 2)
+        else:
+            now[...] = ahead
         for state in range(states):
-            if state == problem.work:
-                rate = problem.unwanted[step] + problem.wanted * (problem.earns[step, state] - problem.unwanted[step])
-                gain[state] += rate * problem.hours[step]
+            if state == work:
+                unwanted = problem.unwanted[step]
+                np.multiply(problem.wanted, problem.earns[step, state] - unwanted, out=found)
+                found += unwanted
+                found *= problem.hours[step]
+                np.add(now[state], found, out=gain[state])
             else:
-                gain[state] += problem.earns[step, state] * problem.hours[step]
-        ahead = gain.copy()
+                np.add(now[state], paid[step][state], out=gain[state])
+        ahead[...] = gain
         for origin in range(states):
             best = ahead[origin]
-            for to in others[origin]:
-                found = gain[to] - moves[origin, to]
-                if origin == problem.work:
+            for to in range(states):
+                if to == origin:
+                    continue
+                np.subtract(gain[to], moves[origin][to], out=found)
+                if origin == work:
                     found -= lost
                 np.maximum(best, found, out=best)
     return worth
