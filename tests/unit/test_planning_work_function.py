@@ -49,7 +49,7 @@ def best_in_hindsight(ticks: Rows, d: work_function.Floats, start: int) -> float
         paid = [
             min(before + d[x][s] for x, before in enumerate(paid)) + max(rewards) - rewards[s] for s in range(len(paid))
         ]
-    return min(paid)
+    return float(min(paid))
 
 
 def followed(ticks: Rows, d: work_function.Floats, start: int) -> tuple[float, list[int]]:
