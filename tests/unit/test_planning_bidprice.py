@@ -1,59 +1,93 @@
-"""When a gang at work makes room, and which rigs a gang takes."""
+"""When gangs at work make room, and which of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from switchyard.planning import bidprice
 
-OLD = bidprice.Stake(usd_per_hour=2.0, scarcity_usd_per_hour=1.5, hours=10.0, start_usd=0.4, stop_usd=0.3)
-NEW = bidprice.Stake(usd_per_hour=4.0, scarcity_usd_per_hour=1.5, hours=4.0, start_usd=0.4)
+
+def stakes(**over: float | None) -> bidprice.Stakes:
+    figures = {
+        "usd_per_hour": 2.0,
+        "scarcity_usd_per_hour": 1.5,
+        "hours": 10.0,
+        "start_usd": 0.4,
+        "stop_usd": 0.3,
+        "patience_hours": 0.0,
+        **over,
+    }
+    return bidprice.Stakes(
+        **{name: None if figure is None else np.array([figure]) for name, figure in figures.items()}  # type: ignore[arg-type]
+    )
+
+
+def loss(found: bidprice.Stakes, hours: float) -> float:
+    return float(found.losses_usd(hours)[0])
 
 
 def test_a_gang_that_goes_loses_what_it_pays_beyond_the_price() -> None:
-    assert bidprice.loss_usd(OLD, hours=4.0) == pytest.approx(0.5 * 10 + 0.3)
+    assert loss(stakes(), 4.0) == pytest.approx(0.5 * 10 + 0.3)
 
 
 def test_a_gang_that_can_wait_comes_back_if_that_loses_less() -> None:
-    patient = dataclasses.replace(OLD, patience_hours=5.0)
-    assert bidprice.loss_usd(patient, hours=1.0) == pytest.approx(2.0 * 1 + 0.4 + 0.3)
-    assert bidprice.loss_usd(patient, hours=4.0) == pytest.approx(0.5 * 10 + 0.3)
-    assert bidprice.loss_usd(patient, hours=6.0) == bidprice.loss_usd(OLD, hours=6.0)
+    patient = stakes(patience_hours=5.0)
+    assert loss(patient, 1.0) == pytest.approx(2.0 * 1 + 0.4 + 0.3)
+    assert loss(patient, 4.0) == pytest.approx(0.5 * 10 + 0.3)
+    assert loss(patient, 6.0) == loss(stakes(), 6.0)
 
 
 def test_a_gang_below_the_price_loses_only_its_stop() -> None:
-    poor = dataclasses.replace(OLD, usd_per_hour=1.0)
-    assert bidprice.loss_usd(poor, hours=4.0) == pytest.approx(0.3)
+    assert loss(stakes(usd_per_hour=1.0), 4.0) == pytest.approx(0.3)
 
 
-def test_a_better_bid_displaces_and_the_margin_counts() -> None:
-    assert bidprice.gain_usd(NEW) == pytest.approx(9.6)
-    assert bidprice.displaces(NEW, (OLD,))
-    assert not bidprice.displaces(NEW, (OLD,), margin=2.0)
-    assert not bidprice.displaces(NEW, (OLD, OLD))
+def test_without_prices_a_gang_is_taken_to_come_back() -> None:
+    unpriced = dataclasses.replace(stakes(), scarcity_usd_per_hour=None)
+    assert loss(unpriced, 4.0) == pytest.approx(2.0 * 4 + 0.4 + 0.3)
+    assert loss(unpriced, 40.0) == pytest.approx(2.0 * 10 + 0.4 + 0.3)
 
 
-def test_a_gang_that_does_not_pay_displaces_nobody() -> None:
-    assert not bidprice.displaces(dataclasses.replace(NEW, usd_per_hour=1.0), ())
+def victims(losses: list[float], places: list[int], needed: int) -> list[int]:
+    return bidprice.least_victims(np.array(losses), np.array(places), needed=needed)
 
 
-def test_small_gangs_leave_whole_rigs_whole() -> None:
-    assert bidprice.best_fit({"a": 8, "b": 3, "c": 5}, gpus=2, replicas=1) == {"b": 1}
-    assert bidprice.best_fit({"a": 8, "b": 3, "c": 5}, gpus=2, replicas=4) == {"a": 1, "b": 1, "c": 2}
-    assert bidprice.best_fit({"a": 8, "b": 3}, gpus=8, replicas=2) is None
+def test_the_cheapest_per_replica_make_room() -> None:
+    assert victims([1.0, 2.0, 1.5], [1, 4, 1], 1) == [0]
+    assert sorted(victims([1.0, 3.0, 1.5], [1, 4, 1], 2)) == [0, 2]
+    assert victims([1.0, 2.0, 1.5], [1, 4, 1], 4) == [1]
+    assert victims([1.0, 2.0], [1, 1], 3) == []
+    assert victims([np.inf, 2.0], [4, 1], 2) == []
+
+
+def test_who_turns_out_superfluous_stays() -> None:
+    # Per replica the small ones come first; with the large one all that is needed is there without them.
+    assert victims([0.1, 0.2, 3.0], [1, 1, 8], 8) == [2]
 
 
 @given(
-    st.dictionaries(st.text("abcdef", min_size=1), st.integers(0, 8), max_size=6), st.integers(1, 8), st.integers(1, 6)
+    st.lists(st.tuples(st.floats(0, 10), st.integers(0, 8)), min_size=1, max_size=6),
+    st.integers(1, 12),
 )
-def test_a_gang_fits_whole_or_not_at_all(free: dict[str, int], gpus: int, replicas: int) -> None:
-    found = bidprice.best_fit(free, gpus=gpus, replicas=replicas)
-    if found is None:
-        assert sum(count // gpus for count in free.values()) < replicas
-    else:
-        assert sum(found.values()) == replicas
-        assert all(count * gpus <= free[rig] for rig, count in found.items())
+def test_room_is_made_whole_and_nobody_is_stopped_for_nothing(gangs: list[tuple[float, int]], needed: int) -> None:
+    losses, places = [usd for usd, _ in gangs], [count for _, count in gangs]
+    found = victims(losses, places, needed)
+    if sum(places) < needed:
+        assert not found
+        return
+    held = sum(places[number] for number in found)
+    assert held >= needed
+    assert all(held - places[number] < needed for number in found)
+    best = min(
+        sum(losses[number] for number in some)
+        for size in range(1, len(gangs) + 1)
+        for some in itertools.combinations(range(len(gangs)), size)
+        if sum(places[number] for number in some) >= needed
+    )
+    # Greedy by loss per replica pays for what is not needed of the last gang, never more than as much again.
+    assert sum(losses[number] for number in found) <= 2 * best + 1e-9

@@ -20,7 +20,7 @@ _ROUNDING: Final = 1e-9
 
 _SETTINGS: Final = {
     "switchyard": planning.Settings(),
-    "wfa": planning.Settings(names=frozenset((experts.WORK_FUNCTION,))),
+    "wfa": planning.Settings(names=frozenset((experts.WORK_FUNCTION,)), program=False),
     "lookahead": planning.Settings(names=frozenset((experts.LOOK_AHEAD,))),
 }
 """Our policy, and experts of it alone."""

@@ -9,6 +9,8 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
+from switchyard.planning import highs
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -72,19 +74,10 @@ class Programme:
         lp.a_matrix_.start_ = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=self._width))])
         lp.a_matrix_.index_ = rows[order]
         lp.a_matrix_.value_ = factors[order]
-        solver = _Quiet()
-        solver.setOptionValue("output_flag", False)
-        solver.setOptionValue("threads", 1)
+        solver = highs.Quiet()
         solver.passModel(lp)
         solver.run()
         status = solver.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
             raise UnsolvedError(f"HiGHS: {solver.modelStatusToString(status)}")
         return float(solver.getInfo().objective_function_value)
-
-
-class _Quiet(highspy.Highs):
-    """HiGHS without callbacks: setting them up prints a banner to standard output, where JSON may be going."""
-
-    def __init__(self) -> None:
-        super(highspy.Highs, self).__init__()

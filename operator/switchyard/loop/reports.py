@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -44,6 +45,8 @@ GANG_BROKEN: Final = "GangBroken"
 TEMPLATE_INVALID: Final = "TemplateInvalid"
 """Why a job is over that never ran: reason of its Finished condition."""
 
+_LOG = logging.getLogger(__name__)
+
 
 class Reports:
     """Knows the last plan, and turns it and a snapshot into what has to be written. Remembers nothing that matters."""
@@ -82,6 +85,11 @@ class Reports:
         """A plan was made: from now on statuses speak of this one."""
         self._market, self._valuation, self._reply, self._planned_at = market, valuation, reply, now
         self._loads = draw.loads(request)
+        before, after = request.memory.book, reply.memory.book
+        asked = after is not None and (before is None or after.last is not before.last)
+        if reply.solver and asked:
+            self._metrics.plan_solver_failures.labels(reply.solver).inc()
+            _LOG.warning("gangs are weighed without bid prices (%s): %s", reply.solver, reply.solver_message)
 
     # --- jobs --------------------------------------------------------------------------------------------------
 
@@ -249,6 +257,7 @@ class Reports:
                 valuation=self._valuation,
                 decisions=self._reply.decisions if self._reply else {},
                 planned_at=self._planned_at,
+                solver=(self._reply.solver, self._reply.solver_message) if self._reply else ("", ""),
                 coins=farm.coins.keys(),
                 contested=farm.contested,
                 problem=problems.get(("gpupools", pool.name), ""),

@@ -1,65 +1,38 @@
 """Whole-gang admission: which waiting job gets which rigs, and at what price.
 
-A rig's reserve price for a job is what it must earn to be no worse off: the best net it forgoes, the power of AI work,
-and the moves there and back spread over the time the job will run. Jobs choose in order of their bid; each takes the
-set of rigs with the least reserve that holds it whole, and gets it if it bids more.
+Jobs choose one after the other. Where bid prices are known, who leaves most per GPU of its rigs beyond what these
+forgo, the moves and the price of scarcity comes first; without them who bids most. Each takes the set of rigs with the
+least reserve that holds it whole, and gets it if it bids more. Rigs that are free ask for nothing else, since a gang at
+work makes room for a better bid; only one that could not be stopped pays the price of scarcity at once.
+
+A job that finds no room is weighed against gangs at work when it comes, and every ten minutes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from switchyard.fleet import model
-from switchyard.planning import budgets, gangs, standing
+from switchyard.planning import budgets, displacing, gangs, placing, priced, pricing, standing
 from switchyard.planning import request as planning
 
-DISPLACE_MARGIN: Final = 1.5
-"""A gang at work yields to another only if that one earns this many times what is lost, over the time both would run:
-what the gang at work still leaves, and its way out and back. Half as much again, since running times are guesses."""
-
-_SHORTEST_HOURS: Final = 1 / 12
-"""Over less than five minutes no move is spread, however soon a job says it will be done."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """Rigs that are all the same to a job. There are few kinds, however many rigs."""
-
-    class_key: str
-    pool: str
-    mode: model.Mode
-    pin: model.Pin
-    barred: frozenset[model.Mode]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A set of rigs that holds a job whole, with what it has to earn, $/h."""
-
-    placement: tuple[tuple[planning.RigView, int], ...]
-    reserve: float
-
-    @property
-    def pools(self) -> Mapping[str, int]:
-        """Rigs per pool."""
-        return budgets.counted([view.pool for view, _ in self.placement])
-
-    def wants(self, job: model.Job) -> list[budgets.Want]:
-        """What the purse is asked for."""
-        return [(view, job.mode) for view, _ in self.placement]
+_TRY_EVERY: Final = datetime.timedelta(minutes=10)
+"""All waiting jobs are weighed against those at work so often. In between only new ones are: it is their turn."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Admitted:
-    """What came of it."""
+    """What came of it. `tried`: every waiting job was weighed against those at work."""
 
     admissions: list[planning.Admission]
     refusals: list[planning.JobRefusal]
     preemptions: list[planning.Preemption]
     taken: dict[str, model.Job]
+    tried: bool = False
 
 
 def admit(
@@ -69,6 +42,7 @@ def admit(
     stopped: Iterable[str],
     purse: budgets.Purse,
     away: Collection[str] = (),
+    book: priced.Book | None = None,
 ) -> Admitted:
     """Decide on every waiting job.
 
@@ -78,43 +52,24 @@ def admit(
         stopped: jobs that this plan preempts already.
         purse: budgets, shares and circuits; what admissions cost is taken from it.
         away: rigs that this plan sends elsewhere already.
+        book: bid prices; None to do without.
     """
     waiting = [job for job in desk.jobs.values() if job.state is model.JobState.PENDING]
+    result = Admitted(admissions=[], refusals=[], preemptions=[], taken={})
     if not waiting:
-        return Admitted(admissions=[], refusals=[], preemptions=[], taken={})
-    bench = _Bench(desk, working=working, stopped=set(stopped), purse=purse, away=away)
-    for job in sorted(waiting, key=lambda job: (-job.bid_usd_per_gpu_hour, job.created_at, job.key)):
+        return result
+    gone = set(stopped)
+    bench = _Bench(
+        desk,
+        working={key: gang for key, gang in working.items() if key not in gone},
+        purse=purse,
+        away=away,
+        book=book,
+        result=result,
+    )
+    for job in bench.line(waiting):
         bench.decide(job)
-    return bench.result
-
-
-def remaining_hours(job: model.Job) -> float:
-    """How long a job will still run, by its own word and progress."""
-    return max(_SHORTEST_HOURS, job.duration_seconds * (1 - min(max(job.progress, 0.0), 1.0)) / 3600)
-
-
-def reserve(desk: standing.Desk, kind: Kind, job: model.Job, replicas: int) -> float:
-    """What a rig has to earn with `replicas` of a job on it to be no worse off, $/h."""
-    here = desk.standing(kind.class_key, kind.mode)
-    other, forgone = alternative(here, kind.pin)
-    there = desk.cost(kind.class_key, kind.mode, job.mode)
-    back = desk.cost(kind.class_key, standing.OVER, other) or desk.cost(kind.class_key, job.mode, other)
-    hourly = max(standing.rate(here.value, kind.mode), standing.rate(here.value, other))
-    moves = sum(standing.dollars(move, hourly) for move in (there, back) if move is not None)
-    return forgone + standing.ai_power(here.value, job, replicas) + moves / remaining_hours(job)
-
-
-def alternative(here: standing.Standing, pin: model.Pin) -> tuple[model.Mode, float]:
-    """The best a rig could do instead of AI work, and its net in $/h."""
-    modes = standing.within_pin(pin, here.nets)
-    if not modes:
-        return model.IDLE, standing.resting_net(here.value)
-    best = max(modes, key=lambda mode: (here.nets[mode], mode))
-    return best, here.nets[best]
-
-
-_Stock = dict[Kind, tuple[int, list[planning.RigView]]]
-"""By kind: replicas that one rig of it holds, and the rigs in order of their names."""
+    return result
 
 
 class _Bench:
@@ -125,175 +80,177 @@ class _Bench:
         desk: standing.Desk,
         *,
         working: Mapping[str, gangs.Gang],
-        stopped: set[str],
         purse: budgets.Purse,
         away: Collection[str],
+        book: priced.Book | None,
+        result: Admitted,
     ) -> None:
-        self.result = Admitted(admissions=[], refusals=[], preemptions=[], taken={})
+        self.result = result
         self._desk = desk
-        self._working = {key: gang for key, gang in working.items() if key not in stopped}
         self._purse = purse
-        self._free = _by_kind(
-            view
-            for view in desk.views.values()
-            if _free(view) and view.name not in desk.gang_of and view.name not in away and not _unpriced(desk, view)
+        self._free = placing.by_kind(
+            desk,
+            (
+                view
+                for view in desk.views.values()
+                if placing.free(view)
+                and view.name not in desk.gang_of
+                and view.name not in away
+                and not placing.unpriced(desk, view)
+            ),
         )
-        self._reserves: dict[tuple[Kind, int], float] = {}
+        prices = book.last.prices if book is not None and book.last is not None else None
+        self._quoted = None if prices is None else pricing.Quoted(desk=desk, prices=prices)
+        self._tenants = displacing.Tenants(desk, working=working.values(), quoted=self._quoted)
+        before = desk.request.memory.book
+        self._newest = before.newest if before is not None else None
+        tried_at = before.tried_at if before is not None else None
+        self._asked: dict[str, Mapping[str, tuple[float, int]]] = {}
+        self._told: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._barring = any(mode.kind is model.ModeKind.AI for view in desk.views.values() for mode in view.barred)
+        result.tried = tried_at is None or book is None or desk.now - tried_at >= _TRY_EVERY
+
+    def line(self, waiting: Iterable[model.Job]) -> list[model.Job]:
+        """Jobs in the order in which they choose."""
+        merit = {job.key: self._merit(job) for job in waiting}
+        return sorted(waiting, key=lambda job: (-merit[job.key], job.created_at, job.key))
 
     def decide(self, job: model.Job) -> None:
         """Admit a job, or say why not."""
         desk = self._desk
+        hours = placing.remaining_hours(job)
         if job.suspend:
             self._refuse(job, "Suspended", "the job is suspended")
             return
-        if job.deadline is not None and (job.deadline - desk.now).total_seconds() < remaining_hours(job) * 3600:
-            self._refuse(
-                job,
-                "DeadlinePassed",
-                f"needs {remaining_hours(job):.1f} h, the deadline is in "
-                f"{(job.deadline - desk.now).total_seconds() / 3600:.1f} h",
-            )
+        if job.deadline is not None and (job.deadline - desk.now).total_seconds() < hours * 3600:
+            left = (job.deadline - desk.now).total_seconds() / 3600
+            self._refuse(job, "DeadlinePassed", f"needs {hours:.1f} h, the deadline is in {left:.1f} h")
             return
-        self._reserves.clear()
-        usable = self._usable(job, self._free)
-        best = self._choose(job, usable, within_budget=False)
+        stock = placing.usable(desk, job, self._free)
+        surcharge = self._surcharge(job)
+        best = placing.choose(desk, job, stock, surcharge=surcharge) if stock else None
         if best is None:
-            if not self._displace(job, usable):
-                self._refuse_for_room(job, usable)
+            self._without_room(job, stock)
             return
         price = best.reserve / job.gpus
         if job.bid_usd_per_gpu_hour <= price:
             self._refuse_bid(job, price)
             return
-        now = self._choose(job, usable, within_budget=True)
+        now = placing.choose(desk, job, stock, purse=self._purse, surcharge=surcharge)
         if now is None or job.bid_usd_per_gpu_hour * job.gpus <= now.reserve:
             self._refuse_for_budget(job, best, price)
             return
         self._take(job, now)
         self._admit(job, now)
 
-    # --- choosing ----------------------------------------------------------------------------------------------
+    # --- prices ------------------------------------------------------------------------------------------------
 
-    def _usable(self, job: model.Job, kinds: Mapping[Kind, list[planning.RigView]]) -> _Stock:
-        """The kinds of rigs that the job could run on."""
-        classes = self._desk.request.classes
-        found: _Stock = {}
-        for kind, views in kinds.items():
-            value = classes[kind.class_key]
-            slots = value.slots.get(job.key, 0)
-            if not slots or not views or job.mode not in value.worths or job.mode in kind.barred:
-                continue
-            if self._desk.cost(kind.class_key, kind.mode, job.mode) is not None:
-                found[kind] = (slots, views)
-        return found
+    def _merit(self, job: model.Job) -> float:
+        """What puts a job before others, $/GPU-h: its bid, or with prices what it leaves beyond them."""
+        if self._quoted is None:
+            return job.bid_usd_per_gpu_hour
+        usd = job.bid_usd_per_gpu_hour * job.gpus
+        return max(((usd - asked) / gpus for asked, gpus in self._asks(job).values()), default=float("-inf"))
 
-    def _choose(self, job: model.Job, usable: _Stock, *, within_budget: bool) -> Choice | None:
-        """The set with the least reserve: the cheapest rigs per replica, and for the rest whichever rig is cheapest.
-
-        Every prefix of the cheapest rigs is tried with the best single rig for what is then left, so a rig that is only
-        needed in part does not have to be next in line. Among equals the larger rig comes first: fewer rigs for a gang.
-        Within the budget means within shares and circuits too.
-        """
-        line = sorted(
-            usable,
-            key=lambda kind: (
-                self._reserve(job, kind, usable[kind][0]) / usable[kind][0],
-                -usable[kind][0],
-                usable[kind][1][0].name,
-            ),
-        )
-        used = dict.fromkeys(line, 0)
-        purse = self._purse.trial()
-
-        def available(kind: Kind) -> bool:
-            views = usable[kind][1]
-            # A rig that is in the job's mode already has no hand-over before it.
-            if used[kind] >= len(views) or not within_budget or kind.mode == job.mode:
-                return used[kind] < len(views)
-            if purse.refusal_of_kind(views[used[kind]], job.mode):
-                return False
-            while used[kind] < len(views) and not purse.fits(views[used[kind]], job.mode):
-                used[kind] += 1  # rigs of a kind hang on different circuits
-            return used[kind] < len(views)
-
-        best: Choice | None = None
-        chosen: list[tuple[planning.RigView, int]] = []
-        spent, rest = 0.0, job.replicas
-        while rest > 0:
-            lasts = [kind for kind in line if usable[kind][0] >= rest and available(kind)]
-            if lasts:
-                last = min(lasts, key=lambda kind: self._reserve(job, kind, rest))
-                total = spent + self._reserve(job, last, rest)
-                if best is None or total < best.reserve - 1e-12:
-                    best = Choice(placement=(*chosen, (usable[last][1][used[last]], rest)), reserve=total)
-            following = next((kind for kind in line if available(kind)), None)
-            if following is None or usable[following][0] >= rest:
-                break
-            slots, views = usable[following]
-            chosen.append((views[used[following]], slots))
-            purse.take(views[used[following]], job.mode)
-            spent += self._reserve(job, following, slots)
-            rest -= slots
-            used[following] += 1
-        return best
-
-    def _reserve(self, job: model.Job, kind: Kind, replicas: int) -> float:
-        key = kind, replicas
-        found = self._reserves.get(key)
+    def _asks(self, job: model.Job) -> Mapping[str, tuple[float, int]]:
+        """By class: what rigs enough for the whole job ask for, $/h, if they are at AI work already; and their GPUs."""
+        found = self._asked.get(job.key)
         if found is None:
-            found = self._reserves[key] = reserve(self._desk, kind, job, replicas)
+            found = self._asked[job.key] = dict(self._asks_of(job))
         return found
+
+    def _asks_of(self, job: model.Job) -> Iterator[tuple[str, tuple[float, int]]]:
+        for key, value in self._desk.request.classes.items():
+            slots = value.slots.get(job.key, 0)
+            if not slots or job.mode not in value.worths or value.usd_per_kwh is None:
+                continue
+            kind = placing.Kind(class_key=key, pool="", origin=standing.OVER, pin=model.Pin.AUTO, barred=frozenset())
+            rigs, rest = divmod(job.replicas, slots)
+            asked = rigs * placing.reserve(self._desk, kind, job, slots) if rigs else 0.0
+            asked += placing.reserve(self._desk, kind, job, rest) if rest else 0.0
+            rigs += bool(rest)
+            if self._quoted is not None:
+                asked += rigs * self._quoted.least_usd_per_hour(key, placing.remaining_hours(job))
+            yield key, (asked, rigs * max(1, len(value.rig_class.hardware.gpus)))
+
+    def _surcharge(self, job: model.Job) -> placing.Surcharge | None:
+        quoted = self._quoted
+        if quoted is None or job.preemptible:
+            return None
+        hours = placing.remaining_hours(job)
+        return lambda kind: quoted.rig_usd_per_hour(kind.class_key, kind.circuit, hours)
 
     # --- gangs at work -----------------------------------------------------------------------------------------
 
-    def _displace(self, job: model.Job, usable: _Stock) -> bool:
-        """Make room by stopping one gang that bids less, if that clearly pays."""
-        for gang in sorted(self._working.values(), key=lambda gang: (gang.job.bid_usd_per_gpu_hour, gang.job.key)):
-            if gang.job.bid_usd_per_gpu_hour >= job.bid_usd_per_gpu_hour:
-                return False
-            if not gang.stoppable or not gangs.ran_enough(self._desk, gang.job):
-                continue
-            freed = self._usable(job, _by_kind(view for view, _ in gang.rigs if _free(view)))
-            # Kinds do not meet: a free rig is in no running job's mode.
-            choice = self._choose(job, {**usable, **freed}, within_budget=False)
-            if choice is None or not self._pays(job, choice, gang):
-                continue
-            used = {view.name for view, _ in choice.placement}
-            others = [view for view, _ in gang.rigs if view.name not in used]
-            if not self._purse.affords_all([*((view, model.IDLE) for view in others), *choice.wants(job)]):
-                continue
-            self._take(job, choice)
-            del self._working[gang.job.key]
+    def _without_room(self, job: model.Job, stock: placing.Stock) -> None:
+        """Make room by stopping gangs that are worth less, if that clearly pays; or say what would."""
+        held = sum(slots * len(views) for slots, views in stock.values())
+        asks = self._asks(job)
+        price = min((asked for asked, _ in asks.values()), default=0.0) / job.gpus
+        if not asks or not self._tenants.any:
+            self._refuse_for_room(job, stock, held)
+            return
+        if job.bid_usd_per_gpu_hour <= price:
+            self._refuse_for_room(job, stock, held, price)
+            return
+        room = self._tenants.room(job, needed=job.replicas - held)
+        if room is None:
+            self._refuse_for_room(job, stock, held)
+            return
+        hours = displacing.hours_gained(job, room, priced=self._quoted is not None)
+        lost = self._tenants.margin * room.loss_usd / hours / job.gpus
+        price += lost
+        if displacing.promising(price, job.bid_usd_per_gpu_hour):
+            freed = placing.usable(self._desk, job, displacing.freed(self._desk, room))
+            choice = placing.choose(self._desk, job, {**stock, **freed})
+            if choice is not None:
+                hours = placing.remaining_hours(job)
+                scarcity = displacing.scarcity_usd_per_hour(choice.placement, self._quoted, hours)
+                price = (choice.reserve + scarcity) / job.gpus + lost
+                if job.bid_usd_per_gpu_hour > price and self._displaces(job, choice, room, price):
+                    return
+        self._refuse_for_room(job, stock, held, price)
+
+    def _displaces(self, job: model.Job, choice: placing.Choice, room: displacing.Room, price: float) -> bool:
+        """Stop these gangs for a job, if that is allowed now."""
+        new = self._newest is None or job.created_at > self._newest
+        if not (self.result.tried or new):
+            return False
+        used = {view.name for view, _ in choice.placement}
+        others = {gang.job.key: [view for view, _ in gang.rigs if view.name not in used] for gang in room.gangs}
+        leaving = [(view, model.IDLE) for views in others.values() for view in views]
+        if not self._purse.affords_all([*leaving, *choice.wants(job)]):
+            return False
+        self._take(job, choice)
+        self._tenants.gone(room.gangs)
+        for gang in room.gangs:
             self.result.preemptions.append(
                 planning.Preemption(
                     job=gang.job.key,
                     reason="Displaced",
-                    message=f"AIJob {job.key} bids {job.bid_usd_per_gpu_hour:.3f} $/GPU-h for its rigs",
-                    targets={view.name: gangs.leave(self._desk, view, self._purse) for view in others},
+                    message=(
+                        f"AIJob {job.key} bids {job.bid_usd_per_gpu_hour:.3f} $/GPU-h for its rigs and needs "
+                        f"{price:.3f}, with {self._tenants.margin:g} times the {room.loss_usd:.2f} $ that is lost"
+                    ),
+                    targets={view.name: gangs.leave(self._desk, view, self._purse) for view in others[gang.job.key]},
                 )
             )
-            self._admit(job, choice)
-            return True
-        return False
+        self._admit(job, choice)
+        return True
 
-    def _take(self, job: model.Job, choice: Choice) -> None:
+    def _take(self, job: model.Job, choice: placing.Choice) -> None:
         for view, mode in choice.wants(job):
             self._purse.take(view, mode)
 
-    def _pays(self, job: model.Job, choice: Choice, gang: gangs.Gang) -> bool:
-        hours = min(remaining_hours(job), remaining_hours(gang.job))
-        gain = (job.bid_usd_per_gpu_hour * job.gpus - choice.reserve) * hours
-        lost = max(0.0, gang.net - gang.other) * hours + gang.moving_usd
-        return gain > DISPLACE_MARGIN * lost
-
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _admit(self, job: model.Job, choice: Choice) -> None:
+    def _admit(self, job: model.Job, choice: placing.Choice) -> None:
         for view, _ in choice.placement:
-            kind = _kind(view)
+            kind = placing.kind_of(self._desk, view)
             if view in self._free.get(kind, ()):
                 self._free[kind].remove(view)
             self.result.taken[view.name] = job
+        self._told.clear()
         price = choice.reserve / job.gpus
         placement = sorted((view.name, replicas) for view, replicas in choice.placement)
         self.result.admissions.append(
@@ -315,7 +272,7 @@ class _Bench:
         digits = next((digits for digits in (2, 3, 4) if round(bid, digits) < round(price, digits)), 6)
         self._refuse(job, "BidTooLow", f"bid {bid:.{digits}f} $/GPU-h, needs {price:.{digits}f}", price)
 
-    def _refuse_for_budget(self, job: model.Job, best: Choice, price: float) -> None:
+    def _refuse_for_budget(self, job: model.Job, best: placing.Choice, price: float) -> None:
         if self._purse.affords(best.pools):
             refusal = self._purse.refusal_of_all(best.wants(job))
             self._refuse(job, "LimitReached", refusal or "the rigs that a share or circuit allows cost more", price)
@@ -330,11 +287,11 @@ class _Bench:
                 tight[-1] += f" and {self._purse.limit(pool)} ever (switching.maxConcurrent)"
         self._refuse(job, "BudgetSpent", f"needs hand-overs of {'; '.join(tight) or 'more rigs'}", price)
 
-    def _refuse_for_room(self, job: model.Job, usable: _Stock) -> None:
+    def _refuse_for_room(self, job: model.Job, stock: placing.Stock, held: int, price: float | None = None) -> None:
         classes = self._desk.request.classes
-        rigs = [view for view in self._desk.views.values() if view.class_key in classes]
-        fitting = [view for view in rigs if classes[view.class_key].slots.get(job.key, 0) > 0]
-        if not fitting:
+        fitting = tuple(key for key, value in classes.items() if value.slots.get(job.key, 0) > 0)
+        if not any(view.class_key in fitting for view in self._desk.views.values()):
+            rigs = [view for view in self._desk.views.values() if view.class_key in classes]
             lacks = Counter(
                 refusal.lacks
                 for view in rigs
@@ -344,47 +301,36 @@ class _Bench:
             message = f"{most[0][0]} ({most[0][1]} of {len(rigs)} rigs)" if most else "there is no rig in any GPUPool"
             self._refuse(job, "NoEligibleRig", message)
             return
-        if all(view.held == planning.HELD_NO_TRUSTED_PRICE for view in fitting):
-            self._refuse(job, "PriceUntrusted", "no rig that fits has a trusted price of power")
+        untrusted, why = self._why(job, fitting, stock)
+        if untrusted:
+            self._refuse(job, "PriceUntrusted", untrusted)
             return
-        if all(_unpriced(self._desk, view) for view in fitting):
-            self._refuse(job, "PriceUntrusted", "every rig that fits mines a coin without a trusted price")
-            return
-        held = sum(slots * len(views) for slots, views in usable.values())
-        inside = {view.name for _, views in usable.values() for view in views}
-        out = Counter(_unusable(self._desk, view, job) for view in fitting if view.name not in inside)
-        why = ", ".join(f"{count} {text}" for text, count in sorted(out.items()))
-        self._refuse(
-            job,
-            "NotEnoughRigs",
-            f"{held} of {job.replicas} replicas fit" + (f"; other rigs: {why}" if why else ""),
-        )
+        message = f"{held} of {job.replicas} replicas fit" + (f"; other rigs: {why}" if why else "")
+        if price is not None:
+            message += f"; to make room takes more than {price:.3f} $/GPU-h"
+        self._refuse(job, "NotEnoughRigs", message, price)
 
+    def _why(self, job: model.Job, fitting: tuple[str, ...], stock: placing.Stock) -> tuple[str, str]:
+        """Why nobody knows what rigs of these classes are worth, if so; and why those not in stock are not to be had.
 
-def _free(view: planning.RigView) -> bool:
-    return (
-        bool(view.class_key)
-        and not view.switching
-        and not view.held
-        and view.enforced
-        and view.pin in (model.Pin.AUTO, model.Pin.AI)
-    )
+        Worked out once for all jobs that fit the same classes, as long as nobody else is admitted.
+        """
+        found = self._told.get(fitting)
+        if found is None:
+            found = self._found_why(job, fitting, stock)
+            if not self._barring:
+                self._told[fitting] = found
+        return found
 
-
-def _unpriced(desk: standing.Desk, view: planning.RigView) -> bool:
-    """Whether nobody knows what a rig earns now, and so what a job would have to pay for it."""
-    return desk.standing(view.class_key, view.mode).present_net is None
-
-
-def _kind(view: planning.RigView) -> Kind:
-    return Kind(class_key=view.class_key, pool=view.pool, mode=view.mode, pin=view.pin, barred=frozenset(view.barred))
-
-
-def _by_kind(views: Iterable[planning.RigView]) -> dict[Kind, list[planning.RigView]]:
-    found: dict[Kind, list[planning.RigView]] = {}
-    for view in views:
-        found.setdefault(_kind(view), []).append(view)
-    return found
+    def _found_why(self, job: model.Job, fitting: tuple[str, ...], stock: placing.Stock) -> tuple[str, str]:
+        views = [view for view in self._desk.views.values() if view.class_key in fitting]
+        if all(view.held == planning.HELD_NO_TRUSTED_PRICE for view in views):
+            return "no rig that fits has a trusted price of power", ""
+        if all(placing.unpriced(self._desk, view) for view in views):
+            return "every rig that fits mines a coin without a trusted price", ""
+        inside = {view.name for _, found in stock.values() for view in found}
+        out = Counter(_unusable(self._desk, view, job) for view in views if view.name not in inside)
+        return "", ", ".join(f"{count} {text}" for text, count in sorted(out.items()))
 
 
 def _unusable(desk: standing.Desk, view: planning.RigView, job: model.Job) -> str:
@@ -400,4 +346,4 @@ def _unusable(desk: standing.Desk, view: planning.RigView, job: model.Job) -> st
         return "backing off after a failure"
     if view.name in desk.gang_of:
         return "at other AI work"
-    return "mining without a trusted price" if _unpriced(desk, view) else "taken by better bids"
+    return "mining without a trusted price" if placing.unpriced(desk, view) else "taken by better bids"

@@ -95,13 +95,21 @@ class History:
         self._sets: list[frozenset[str]] = []
         self._days: dict[int, _Day] = {}
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both have seen the same."""
+        if not isinstance(other, History):
+            return NotImplemented
+        return (self.since, self._sets, self._days) == (other.since, other._sets, other._days)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def add(self, arrival: Arrival) -> None:
         """Count a job. One from before `since`, or that says nothing that can be counted, is left out."""
         if arrival.at < self.since or not arrival.classes or arrival.gpus < 1:
             return
         if not (0 < arrival.hours < math.inf and 0 < arrival.usd_per_gpu_hour < math.inf):
             return
-        number = arrival.at.astimezone(datetime.UTC).date().toordinal()
+        number = _day(arrival.at)
         day = self._days.setdefault(number, _Day())
         line = math.floor(math.log(arrival.usd_per_gpu_hour) / math.log(_BID_RATIO))
         length = int(np.searchsorted(HOURS_CLASSES, arrival.hours))
@@ -112,9 +120,26 @@ class History:
         day.jobs[arrival.at.astimezone(datetime.UTC).hour] += 1
         self._forget(max(self._days))
 
+    def grown(self, arrivals: Sequence[Arrival]) -> History:
+        """This history with more jobs; this one stays as it is."""
+        if not arrivals:
+            return self
+        found = History(self.since)
+        found._sets = list(self._sets)
+        found._days = dict(self._days)
+        fresh: set[int] = set()
+        for arrival in arrivals:
+            number = _day(arrival.at)
+            if number in found._days and number not in fresh:
+                day = found._days[number]
+                found._days[number] = _Day({cell: list(sums) for cell, sums in day.cells.items()}, list(day.jobs))
+            fresh.add(number)
+            found.add(arrival)
+        return found
+
     def expected(self, now: datetime.datetime, edges_hours: Sequence[float]) -> tuple[Expected, ...]:
         """What is expected after `now` in steps between `edges_hours`, best bids first."""
-        today = now.astimezone(datetime.UTC).date().toordinal()
+        today = _day(now)
         days = {number: day for number, day in self._days.items() if today - DAYS < number <= today}
         first = max(self.since, now - datetime.timedelta(days=DAYS - 1))
         first = max(self.since, first.astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0))
@@ -224,6 +249,10 @@ class History:
                 for gpus, work, usd, squares in groups.values()
             ]
         return sorted(found, key=lambda each: (-each.usd_per_gpu_hour, each.hours, sorted(each.classes)))
+
+
+def _day(at: datetime.datetime) -> int:
+    return at.astimezone(datetime.UTC).date().toordinal()
 
 
 def _weights(now: datetime.datetime, edges_hours: Sequence[float], hourly: Sequence[float]) -> np.ndarray[Any, Any]:

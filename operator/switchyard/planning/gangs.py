@@ -31,6 +31,7 @@ class Gang:
         net: what AI work leaves.
         other: what the best other modes would leave.
         moving_usd: all rigs out to those modes and back in.
+        stop_usd: the part of it that is not due when its work is over: work done again, and penalties.
         forgone_usd: summed up so far, this tick included; between 0 and `moving_usd`.
     """
 
@@ -39,6 +40,7 @@ class Gang:
     net: float
     other: float
     moving_usd: float
+    stop_usd: float
     forgone_usd: float
 
     @property
@@ -168,7 +170,7 @@ def _works(desk: standing.Desk, view: planning.RigView, job: model.Job) -> bool:
 
 
 def _gang(desk: standing.Desk, job: model.Job, rigs: tuple[tuple[planning.RigView, int], ...]) -> Gang:
-    net = other = moving = known = 0.0
+    net = other = moving = stop = known = 0.0
     for view, replicas in rigs:
         here = desk.standing(view.class_key, job.mode, replicas)
         net += standing.ai_net(here.value, job, replicas)
@@ -177,6 +179,7 @@ def _gang(desk: standing.Desk, job: model.Job, rigs: tuple[tuple[planning.RigVie
         if mode is not None:
             # Back in: with what the other mode earns meanwhile, since the customer pays for the work, not for the hour.
             moving += here.usd[mode] + way_in_usd(desk, here.value, mode, job)
+            stop += max(0.0, here.usd[mode] - desk.move_usd(here.value, standing.OVER, mode))
         known += desk.request.memory.work_usd.get(view.name, {}).get(job.mode, 0.0)
     forgone = min(max(known + (other - net) * desk.hours, 0.0), moving)
-    return Gang(job=job, rigs=rigs, net=net, other=other, moving_usd=moving, forgone_usd=forgone)
+    return Gang(job=job, rigs=rigs, net=net, other=other, moving_usd=moving, stop_usd=stop, forgone_usd=forgone)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from switchyard.planning import remembered
+from switchyard.planning import priced, remembered
 from switchyard.planning import request as planning
 
 
 def dump(memory: planning.Memory) -> dict[str, Any]:
     """What is worth keeping. What gangs have forgone stands in their rigs' statuses."""
-    return {"lines": {key: remembered.dump(line) for key, line in sorted(memory.lines.items())}}
+    found: dict[str, Any] = {"lines": {key: remembered.dump(line) for key, line in sorted(memory.lines.items())}}
+    if memory.book is not None:
+        found["demand"] = priced.dump(memory.book)
+    return found
 
 
 def load(
@@ -20,7 +23,7 @@ def load(
     """What `dump` wrote, as the memory of a policy that has not planned yet.
 
     A line that cannot be read is one that is not remembered: nothing that was learned is worth a crash. `on_trouble`
-    hears its name and what was wrong with it.
+    hears its name and what was wrong with it; of what is known of demand the name is `demand`.
     """
     lines: dict[str, remembered.Line] = {}
     kept = found.get("lines")
@@ -29,4 +32,10 @@ def load(
             lines[str(key)] = remembered.load(line)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
             on_trouble(str(key), problem)
-    return planning.Memory(lines=lines)
+    book: priced.Book | None = None
+    if found.get("demand") is not None:
+        try:
+            book = priced.load(found["demand"])
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+            on_trouble("demand", problem)
+    return planning.Memory(lines=lines, book=book)

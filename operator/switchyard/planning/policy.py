@@ -10,7 +10,18 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 
-from switchyard.planning import admission, budgets, choice, explain, gangs, shedding, standing
+from switchyard.planning import (
+    admission,
+    budgets,
+    choice,
+    explain,
+    gangs,
+    placing,
+    priced,
+    pricing,
+    shedding,
+    standing,
+)
 from switchyard.planning import request as planning
 
 _FORCED = ("Pinned", "ModeGone", "WorkDone")
@@ -23,9 +34,13 @@ class Settings:
 
     Attributes:
         names: of the experts that are played, see `switchyard.planning.experts`. The work function always is.
+        program: whether gangs are weighed at bid prices; otherwise by their bids alone.
+        solve: finds the bid prices.
     """
 
     names: frozenset[str] = choice.ALL
+    program: bool = True
+    solve: pricing.Solve = pricing.SOLVE
 
 
 def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> planning.PlanReply:
@@ -44,7 +59,9 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
     stopped = {preemption.job for preemption in preemptions}
 
     resting = {move.rig: move for move in shed.moves}
-    admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse, away=resting)
+    book = _book(desk, working, settings)
+    admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse, away=resting, book=book)
+    failed = book.last if book is not None else None
     preemptions += admitted.preemptions
     away = {rig: preemption for preemption in preemptions for rig in preemption.targets}
 
@@ -71,8 +88,23 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
         preemptions=tuple(preemptions),
         reserve_usd_per_gpu_hour=_Reserves(desk),
         decisions=told.decisions(),
-        memory=_memory(desk, working, {each.job for each in preemptions}, chosen),
+        memory=_memory(
+            desk,
+            working,
+            {each.job for each in preemptions},
+            chosen,
+            dataclasses.replace(book, tried_at=desk.now) if book is not None and admitted.tried else book,
+        ),
+        solver=failed.failure if failed is not None else "",
+        solver_message=failed.message if failed is not None else "",
     )
+
+
+def _book(desk: standing.Desk, working: Mapping[str, gangs.Gang], settings: Settings) -> priced.Book | None:
+    """What is known of demand, with bid prices where somebody waits."""
+    if not settings.program:
+        return None
+    return pricing.asked(desk, pricing.remembered(desk), working=working, solve=settings.solve)
 
 
 def _moves(
@@ -102,7 +134,11 @@ def _moves(
 
 
 def _memory(
-    desk: standing.Desk, working: Mapping[str, gangs.Gang], stopped: set[str], chosen: choice.Chosen
+    desk: standing.Desk,
+    working: Mapping[str, gangs.Gang],
+    stopped: set[str],
+    chosen: choice.Chosen,
+    book: priced.Book | None,
 ) -> planning.Memory:
     """What to remember: of gangs that could not be looked at, what was remembered before."""
     before = desk.request.memory.work_usd
@@ -112,7 +148,7 @@ def _memory(
             work.pop(placement.rig, None)
     kept = {key: gang for key, gang in working.items() if key not in stopped}
     work.update({rig: {mode: usd} for rig, (mode, usd) in gangs.shares(kept).items()})
-    return planning.Memory(at=desk.now, work_usd=work, lines=chosen.lines)
+    return planning.Memory(at=desk.now, work_usd=work, lines=chosen.lines, book=book)
 
 
 class _Reserves(Mapping[str, float]):
@@ -132,7 +168,7 @@ class _Reserves(Mapping[str, float]):
             value = desk.request.classes.get(class_key)
             if value is None or value.usd_per_kwh is None:
                 continue
-            _, forgone = admission.alternative(desk.standing(class_key, mode), pin)
+            _, forgone = placing.alternative(desk.standing(class_key, mode), pin)
             power = value.ai_watts * value.usd_per_watt_hour
             price = (forgone + power) / max(1, len(value.rig_class.hardware.gpus))
             found[class_key] = min(price, found.get(class_key, price))

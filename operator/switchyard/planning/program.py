@@ -20,7 +20,7 @@ from typing import Final
 import highspy
 import numpy as np
 
-from switchyard.planning import program_model, program_rounding
+from switchyard.planning import highs, program_model, program_rounding
 from switchyard.planning.program_matrix import Ints
 from switchyard.planning.program_values import Answer, Failure, Floats, Prices, Problem
 
@@ -66,15 +66,22 @@ def solve(problem: Problem, *, limit_seconds: float = LIMIT_SECONDS) -> Answer |
     return _answer(model, plan, found, value=value, bound=max(bound, value), duals=duals)
 
 
+def price(problem: Problem, *, limit_seconds: float = LIMIT_SECONDS) -> Prices | Failure:
+    """The prices alone, which need no whole gangs: see `solve`. Raises ProblemError."""
+    model = program_model.build(problem)
+    relaxed = _Solver(model, limit_seconds).linear()
+    return relaxed if isinstance(relaxed, Failure) else _prices(model, relaxed[2])
+
+
 class _Solver:
     """HiGHS with the matrix in it."""
 
     def __init__(self, model: program_model.Model, limit_seconds: float) -> None:
         self._model = model
         self._limit = limit_seconds
-        self._highs = highspy.Highs()  # type: ignore[no-untyped-call]
-        for name, setting in (("output_flag", False), ("threads", 1), ("random_seed", 1), ("parallel", "off")):
-            self._highs.setOptionValue(name, setting)
+        self._highs = highs.Quiet()
+        self._highs.setOptionValue("random_seed", 1)
+        self._highs.setOptionValue("parallel", "off")
         self._highs.passModel(_matrix(model))
         starts = [model.x, model.y[model.y >= 0], model.keep]
         self._whole = np.concatenate(starts).astype(np.int32)

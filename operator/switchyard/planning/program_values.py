@@ -212,9 +212,16 @@ class Prices:
     def _mean(self, prices: Floats | None, hours: float) -> float:
         if prices is None:
             return 0.0
-        edges = np.asarray(self.edges_hours)
-        inside = min(max(hours, 1e-6), float(edges[-1]))
-        return float((prices * holds(edges, inside) * np.diff(edges)).sum() / inside)
+        edges = self.edges_hours
+        inside = min(max(hours, 1e-6), edges[-1])
+        # As in `holds`, the first step counts in full, however soon the work ends.
+        until = max(inside, edges[1])
+        total = 0.0
+        for step, usd in enumerate(prices.tolist()):
+            if edges[step] >= until:
+                break
+            total += usd * (min(edges[step + 1], until) - edges[step])
+        return total / inside
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

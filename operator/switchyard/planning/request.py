@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from switchyard.fleet import model
-from switchyard.planning import remembered
+from switchyard.planning import priced, remembered
 from switchyard.valuation import values
 
 HELD_MAINTENANCE: Final = "Maintenance"
@@ -127,11 +127,13 @@ class Memory:
         work_usd: by rig at AI work and its job's mode, the rig's share of what the gang has forgone by staying (see
             `switchyard.planning.gangs`).
         lines: of rigs that see the same prices, by key.
+        book: of demand for work, and bid prices.
     """
 
     at: datetime.datetime | None = None
     work_usd: Mapping[str, Mapping[model.Mode, float]] = dataclasses.field(default_factory=dict)
     lines: Mapping[str, remembered.Line] = dataclasses.field(default_factory=dict)
+    book: priced.Book | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +244,10 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReply:
-    """The plan. Moves, admissions and preemptions touch disjoint rigs."""
+    """The plan. Moves, admissions and preemptions touch disjoint rigs.
+
+    `solver`: "" or why gangs were weighed without bid prices, Late or Failed; `solver_message` says more, for people.
+    """
 
     moves: tuple[Move, ...]
     admissions: tuple[Admission, ...]
@@ -251,3 +256,5 @@ class PlanReply:
     reserve_usd_per_gpu_hour: Mapping[str, float]  # by class key
     decisions: Mapping[str, Decision]
     memory: Memory
+    solver: str = ""
+    solver_message: str = ""

@@ -12,7 +12,7 @@ from switchyard.planning import budgets, request
 from switchyard.status import conditions, figures
 from switchyard.valuation import values
 
-KNOWN: Final = ("Ready", "PlanCurrent", "CoinsKnown", "RigsMatched")
+KNOWN: Final = ("Ready", "PlanCurrent", "PlannerReady", "CoinsKnown", "RigsMatched")
 
 PLAN_STALE_AFTER: Final = datetime.timedelta(minutes=5)
 """A plan older than this (farm time) is not current: five planning ticks were missed."""
@@ -37,6 +37,7 @@ def status(
     coins: Collection[str],
     contested: Mapping[str, tuple[str, ...]],
     problem: str = "",
+    solver: tuple[str, str] = ("", ""),
     plan_stale_after: datetime.timedelta = PLAN_STALE_AFTER,
 ) -> dict[str, Any]:
     """A GPUPool's whole status.
@@ -52,6 +53,7 @@ def status(
         coins: names of the coins that exist.
         contested: by rig, the other pools that select it too (`Farm.contested`).
         problem: why the spec could not be read, "" where it could.
+        solver: why the last plan did without bid prices, and that for people; empty where it did not.
         plan_stale_after: farm time after which a plan is not current.
     """
     counts = _counts(rigs, records)
@@ -63,7 +65,7 @@ def status(
         "observedGeneration": pool.generation,
         "conditions": conditions.merge(
             pool.status,
-            [_ready(problem, plan, known, matched), plan, known, matched],
+            [_ready(problem, plan, known, matched), plan, _planner(planned_at, *solver), known, matched],
             known=KNOWN,
             generation=pool.generation,
             now=now,
@@ -128,6 +130,15 @@ def _plan(
             "PlanCurrent", "NoTrustedPrice", f"{which} trusted price to plan with: they keep what they do."
         )
     return conditions.true("PlanCurrent", "Planned", "The plan is current.")
+
+
+def _planner(planned_at: datetime.datetime | None, reason: str, message: str) -> conditions.Finding:
+    if planned_at is None:
+        return conditions.unknown("PlannerReady", "NotYetPlanned", "No plan has been made yet.")
+    if reason:
+        text = f"There are no bid prices: {message}. AIJobs are weighed by their bids alone; it is tried again."
+        return conditions.false("PlannerReady", reason, text)
+    return conditions.true("PlannerReady", "AsExpected", "Every part of the plan can be worked out.")
 
 
 def _coins(pool: model.Pool, coins: Collection[str]) -> conditions.Finding:

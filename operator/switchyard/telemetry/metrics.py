@@ -77,6 +77,9 @@ class Metrics:
 
         # Planning.
         self.plan_seconds = self._histogram("plan_duration_seconds", "Working out one plan.", _FAST)
+        self.plan_solver_failures = self._counter(
+            "plan_solver_failures", "Times that bid prices were asked for in vain: `Late` or `Failed`.", "reason"
+        )
         self.admissions = self._counter("job_admissions", "Gangs that were given rigs.")
         self.refusals = self._counter("job_refusals", "Times a job was newly refused, or for another reason.", "reason")
         self.preemptions = self._counter("job_preemptions", "Gangs that were told to stop.", "reason")

@@ -1,0 +1,205 @@
+"""Which rigs a waiting gang would take, and what they ask for.
+
+A rig's reserve price for a job is what it must earn to be no worse off: the best net it forgoes, the power of AI work,
+and the moves there and back spread over the time the job will run. A job takes the set of rigs with the least reserve
+that holds it whole. A rig serves one job at a time, so what it could earn is forgone whole, and fewer rigs are cheaper.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from switchyard.fleet import model
+from switchyard.planning import budgets, standing
+from switchyard.planning import request as planning
+
+_SHORTEST_HOURS: Final = 1 / 12
+"""Over less than five minutes no move is spread, however soon a job says it will be done."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Rigs that are all the same to a job: few kinds, however many rigs. `origin`: what a move starts from."""
+
+    class_key: str
+    pool: str
+    origin: model.Mode
+    pin: model.Pin
+    barred: frozenset[model.Mode]
+    circuit: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A set of rigs that holds a job whole, with what it has to earn, $/h."""
+
+    placement: tuple[tuple[planning.RigView, int], ...]
+    reserve: float
+
+    @property
+    def pools(self) -> Mapping[str, int]:
+        """Rigs per pool."""
+        return budgets.counted([view.pool for view, _ in self.placement])
+
+    def wants(self, job: model.Job) -> list[budgets.Want]:
+        """What the purse is asked for."""
+        return [(view, job.mode) for view, _ in self.placement]
+
+
+Stock = dict[Kind, tuple[int, list[planning.RigView]]]
+"""By kind: replicas that one rig of it holds, and the rigs in order of their names."""
+
+Surcharge = Callable[[Kind], float]
+"""$ per rig-hour that a kind asks for beyond what it forgoes."""
+
+
+def remaining_hours(job: model.Job) -> float:
+    """How long a job will still run, by its own word and progress."""
+    return max(_SHORTEST_HOURS, job.duration_seconds * (1 - min(max(job.progress, 0.0), 1.0)) / 3600)
+
+
+def reserve(desk: standing.Desk, kind: Kind, job: model.Job, replicas: int) -> float:
+    """What a rig has to earn with `replicas` of a job on it to be no worse off, $/h."""
+    here = desk.standing(kind.class_key, kind.origin)
+    other, forgone = alternative(here, kind.pin)
+    there = desk.cost(kind.class_key, kind.origin, job.mode)
+    back = desk.cost(kind.class_key, standing.OVER, other) or desk.cost(kind.class_key, job.mode, other)
+    hourly = max(standing.rate(here.value, kind.origin), standing.rate(here.value, other))
+    moves = sum(standing.dollars(move, hourly) for move in (there, back) if move is not None)
+    return forgone + standing.ai_power(here.value, job, replicas) + moves / remaining_hours(job)
+
+
+def alternative(here: standing.Standing, pin: model.Pin) -> tuple[model.Mode, float]:
+    """The best a rig could do instead of AI work, and its net in $/h."""
+    modes = standing.within_pin(pin, here.nets)
+    if not modes:
+        return model.IDLE, standing.resting_net(here.value)
+    best = max(modes, key=lambda mode: (here.nets[mode], mode))
+    return best, here.nets[best]
+
+
+def free(view: planning.RigView) -> bool:
+    """Whether a rig may be sent to a job at all, if none has it."""
+    return (
+        bool(view.class_key)
+        and not view.switching
+        and not view.held
+        and view.enforced
+        and view.pin in (model.Pin.AUTO, model.Pin.AI)
+    )
+
+
+def unpriced(desk: standing.Desk, view: planning.RigView) -> bool:
+    """Whether nobody knows what a rig earns now, and so what a job would have to pay for it."""
+    return desk.standing(view.class_key, view.mode).present_net is None
+
+
+def by_kind(
+    desk: standing.Desk, views: Iterable[planning.RigView], *, stopped: bool = False
+) -> dict[Kind, list[planning.RigView]]:
+    """Rigs by kind. `stopped`: they are those of gangs whose stop is paid for already."""
+    found: dict[Kind, list[planning.RigView]] = {}
+    for view in views:
+        found.setdefault(kind_of(desk, view, stopped=stopped), []).append(view)
+    return found
+
+
+def kind_of(desk: standing.Desk, view: planning.RigView, *, stopped: bool = False) -> Kind:
+    """The kind of a rig. Whose work it did does not matter once that is over."""
+    over = stopped or (
+        view.mode.kind is model.ModeKind.AI and view.mode.name not in desk.jobs and view.mode not in desk.demands
+    )
+    return Kind(
+        class_key=view.class_key,
+        pool=view.pool,
+        origin=standing.OVER if over else view.mode,
+        pin=view.pin,
+        barred=frozenset(view.barred),
+        circuit=view.circuit if view.circuit in desk.request.circuits else "",
+    )
+
+
+def usable(desk: standing.Desk, job: model.Job, kinds: Mapping[Kind, list[planning.RigView]]) -> Stock:
+    """The kinds of rigs that a job could run on."""
+    classes = desk.request.classes
+    found: Stock = {}
+    for kind, views in kinds.items():
+        value = classes[kind.class_key]
+        slots = value.slots.get(job.key, 0)
+        if not slots or not views or job.mode not in value.worths or job.mode in kind.barred:
+            continue
+        if desk.cost(kind.class_key, kind.origin, job.mode) is not None:
+            found[kind] = (slots, views)
+    return found
+
+
+def choose(
+    desk: standing.Desk,
+    job: model.Job,
+    stock: Stock,
+    *,
+    purse: budgets.Purse | None = None,
+    surcharge: Surcharge | None = None,
+) -> Choice | None:
+    """The set with the least reserve: the cheapest rigs per replica, and for the rest whichever rig is cheapest.
+
+    Every prefix of the cheapest rigs is tried with the best single rig for what is then left, so a rig that is only
+    needed in part does not have to be next in line. Among equals the larger rig comes first: fewer rigs for a gang.
+
+    Args:
+        desk: the request.
+        job: that waits.
+        stock: rigs that it could run on.
+        purse: budgets, shares and circuits to keep to; None for none.
+        surcharge: on top of what a rig forgoes.
+    """
+    known: dict[tuple[Kind, int], float] = {}
+
+    def price(kind: Kind, replicas: int) -> float:
+        found = known.get((kind, replicas))
+        if found is None:
+            found = reserve(desk, kind, job, replicas) + (surcharge(kind) if surcharge is not None else 0.0)
+            known[kind, replicas] = found
+        return found
+
+    line = sorted(
+        stock,
+        key=lambda kind: (price(kind, stock[kind][0]) / stock[kind][0], -stock[kind][0], stock[kind][1][0].name),
+    )
+    used = dict.fromkeys(line, 0)
+    trial = purse.trial() if purse is not None else None
+
+    def available(kind: Kind) -> bool:
+        views = stock[kind][1]
+        # A rig that is in the job's mode already has no hand-over before it.
+        if used[kind] >= len(views) or trial is None or kind.origin == job.mode:
+            return used[kind] < len(views)
+        if trial.refusal_of_kind(views[used[kind]], job.mode):
+            return False
+        while used[kind] < len(views) and not trial.fits(views[used[kind]], job.mode):
+            used[kind] += 1  # rigs of a kind may read differently
+        return used[kind] < len(views)
+
+    best: Choice | None = None
+    chosen: list[tuple[planning.RigView, int]] = []
+    spent, rest = 0.0, job.replicas
+    while rest > 0:
+        lasts = [kind for kind in line if stock[kind][0] >= rest and available(kind)]
+        if lasts:
+            last = min(lasts, key=lambda kind: price(kind, rest))
+            total = spent + price(last, rest)
+            if best is None or total < best.reserve - 1e-12:
+                best = Choice(placement=(*chosen, (stock[last][1][used[last]], rest)), reserve=total)
+        following = next((kind for kind in line if available(kind)), None)
+        if following is None or stock[following][0] >= rest:
+            break
+        slots, views = stock[following]
+        chosen.append((views[used[following]], slots))
+        if trial is not None:
+            trial.take(views[used[following]], job.mode)
+        spent += price(following, slots)
+        rest -= slots
+        used[following] += 1
+    return best
