@@ -182,6 +182,9 @@ class Cycle:
         rigs = self._affected(changed, before, farm, now)
         jobs = set(farm.jobs) if changed.everything else self._affected_jobs(changed, farm)
         await self._hand_over(rigs=rigs, jobs=jobs, now=now)
+        # Hand-overs take their time, in a replay many minutes of the farm's: seen from before them, prices that have
+        # come meanwhile would be of a time yet to come, and not to be trusted.
+        now = self._clock.now()
         planned = self._plan_due(now)
         if planned:
             await self._plan(now)
@@ -330,7 +333,7 @@ class Cycle:
         self._farm = farm = self._store.snapshot()
         taken = {placement.rig for admission in reply.admissions for placement in admission.placement}
         rigs = {name for name in taken | set(self._steering.targets) if name in farm.rigs}
-        await self._hand_over(rigs=rigs, jobs=set(), now=now)
+        await self._hand_over(rigs=rigs, jobs=set(), now=self._clock.now())
 
 
 def _claimed(farm: model.Farm, rig: str, job: model.Job) -> bool:
