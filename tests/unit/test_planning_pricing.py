@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -254,3 +256,16 @@ def test_what_cannot_be_read_is_not_remembered() -> None:
     for kept in ({"newest": "yesterday"}, 5, {"newest": "2026-01-01T00:00:00", "arrivals": {}}):
         assert memory.load({"demand": kept}, on_trouble=lambda name, _: troubles.append(name)).book is None
     assert troubles == ["demand"] * 3
+
+
+def test_the_solver_prints_nothing() -> None:
+    """In a process of its own: HiGHS would greet once."""
+    code = (
+        "from switchyard.planning import program, program_values as values\n"
+        "block = values.Block(rigs=1, origins=(), modes=(values.LocalMode(usd_per_hour=1.0),))\n"
+        "problem = values.Problem(blocks={'a': block})\n"
+        "assert not isinstance(program.price(problem), values.Failure)\n"
+        "assert not isinstance(program.solve(problem), values.Failure)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b""

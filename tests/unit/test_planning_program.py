@@ -388,6 +388,49 @@ def test_the_plan_is_as_good_as_the_best_of_all_plans(problem: values.Problem) -
         assert answer.value_usd == pytest.approx(best, rel=program.GOAL, abs=1e-5)
 
 
+def test_what_the_linear_program_is_sure_of_is_found_where_rounding_missed_it() -> None:
+    """A gang that starts for certain, but only where another is stopped whole."""
+
+    def rigs(count: int) -> values.Block:
+        return values.Block(
+            rigs=count,
+            origins=(values.Origin(rigs=0, in_usd=0.1),),
+            modes=(values.LocalMode(usd_per_hour=0.2),),
+            later_in_usd=0.1,
+            out_usd=0.05,
+        )
+
+    fits = {"a": values.Fit(slots=3), "b": values.Fit(slots=1)}
+    waiting = values.Gang(key="new", usd_per_hour=2.0, hours=3.0, replicas=4, fits=fits, last_start_hours=0.0)
+    problem = values.Problem(
+        blocks={"a": rigs(2), "b": rigs(1)},
+        gangs=(waiting,),
+        working=(
+            values.Working(key="old", usd_per_hour=1.0, hours=4.0, rigs={"a": 2}, stop_usd=0.0),
+            values.Working(key="kept", usd_per_hour=1.0, hours=1.0, rigs={"b": 1}),
+        ),
+        quotas=(values.Quota(blocks=frozenset({"a"}), most=1),),
+        edges_hours=EDGES,
+    )
+    answer = solved(problem)
+    assert answer.admitted == {"new": {"a": 2}}
+    assert answer.stopped == ("old",)
+
+
+def test_a_floor_counts_only_work_that_is_done_and_takes_what_pays_too_little() -> None:
+    rigs = values.Block(rigs=2, origins=(), modes=(values.LocalMode(usd_per_hour=1.0),), later_in_usd=0.1)
+    at_work = values.Working(key="old", usd_per_hour=1.0, hours=1.0, rigs={"a": 2}, stop_usd=0.0)
+    floor = values.Quota(blocks=frozenset({"a"}), least=1)
+    large = values.Gang(
+        key="large", usd_per_hour=9.0, hours=1.0, replicas=3, fits={"a": values.Fit(slots=1)}, last_start_hours=0.0
+    )
+    problem = values.Problem(blocks={"a": rigs}, gangs=(large,), working=(at_work,), quotas=(floor,), edges_hours=EDGES)
+    assert solved(problem).stopped == ()
+    small = dataclasses.replace(large, key="small", usd_per_hour=0.95, replicas=1)
+    better = solved(dataclasses.replace(problem, gangs=(small,)))
+    assert (better.admitted, better.stopped) == ({"small": {"a": 1}}, ("old",))
+
+
 def all_stops(problem: values.Problem) -> list[tuple[str, ...]]:
     free = [work.key for work in problem.working if work.stop_usd is not None]
     return [chosen for count in range(len(free) + 1) for chosen in itertools.combinations(free, count)]

@@ -115,12 +115,16 @@ class _Solver:
         doubt[(point.value[model.x] > 1e-6) & (point.value[model.x] < 1 - 1e-6)] = 0.0
         core = np.argsort(doubt, kind="stable")[:_CORE]
         open_gangs = np.zeros(count, dtype=bool)
+        # What is settled is settled as the linear program has it: where rounding has it otherwise, it is open.
         open_gangs[core[doubt[core] <= gap]] = True
+        starting = plan.rigs.sum(axis=1) > 0
+        open_gangs |= (point.value[model.x] > 0.5) & ~starting
         open_keep = np.array([work.stop_usd is not None for work in model.farm.problem.working], dtype=bool)
-        open_keep &= reduced[model.keep] <= gap
-        free = np.concatenate(
-            [open_gangs, np.broadcast_to(open_gangs[:, None], model.y.shape)[model.y >= 0], open_keep]
-        )
+        open_keep &= (reduced[model.keep] <= gap) | (np.abs(point.value[model.keep] - plan.keep) > 0.5)
+        # That a gang starts may be settled, and not where.
+        close = np.less_equal(reduced[np.maximum(model.y, 0)], gap)
+        movable = open_gangs[:, None] | (starting[:, None] & close)
+        free = np.concatenate([open_gangs, movable[model.y >= 0], open_keep])
         fixed = self._figures(plan)
         self._bounds(np.where(free, self._lower, fixed), np.where(free, self._upper, fixed))
         # Flows that the linear program has no use for stay out: fewer columns, and still a plan that holds.

@@ -79,7 +79,7 @@ def build(problem: Problem) -> Model:
     keep, constant = _keep(farm, rows, held)
     gangs, need, slots, watts = _paying(farm)
     x, y = _starts(farm, rows, gangs, need, slots, watts)
-    taken, floors = _now(farm, sparse, y, keep, held)
+    taken, floors = _now(farm, sparse, keep, held, x=x, y=y, need=need)
     before = sparse.cols
     _later(farm, rows, gangs, x)
     _flows(farm, rows)
@@ -121,7 +121,10 @@ def _paying(farm: Farm) -> tuple[list[Gang], Ints, Ints, Floats]:
     rigs = np.where(uniform(need, slots)[:, None], need, replicas / np.maximum(slots, 1))
     least = np.where(slots > 0, rigs * rig, math.inf).min(axis=1, initial=math.inf)
     paid = np.array([gang.usd_per_hour for gang in gangs]) * (share @ farm.hours)
-    chosen = np.flatnonzero(paid > least)
+    # A floor may need one that pays less.
+    floored = [quota.blocks for quota in farm.problem.quotas if quota.least > 0]
+    needed = [any(not inside.isdisjoint(gang.fits) for inside in floored) for gang in gangs]
+    chosen = np.flatnonzero((paid > least) | np.array(needed, dtype=bool))
     return [gangs[at] for at in chosen], need[chosen], slots[chosen], watts[chosen]
 
 
@@ -165,7 +168,9 @@ def _starts(farm: Farm, rows: Rows, gangs: list[Gang], need: Ints, slots: Ints, 
     return x, y
 
 
-def _now(farm: Farm, sparse: Sparse, y: Ints, keep: Ints, held: Floats) -> tuple[Ints, list[tuple[list[int], Ints]]]:
+def _now(
+    farm: Farm, sparse: Sparse, keep: Ints, held: Floats, *, x: Ints, y: Ints, need: Ints
+) -> tuple[Ints, list[tuple[list[int], Ints]]]:
     """Where the rigs of gangs that start now come from, and how many hand-overs may start now: rows of both."""
     floors: list[tuple[list[int], Ints]] = []
     count = len(farm.keys)
@@ -197,7 +202,12 @@ def _now(farm: Farm, sparse: Sparse, y: Ints, keep: Ints, held: Floats) -> tuple
             row = sparse.add_rows(min(float(quota.least), working[inside].sum()), math.inf, ())
             sparse.put(row, keep, held[:, inside].sum(axis=1))
             for block in inside:
-                sparse.put(row, y[y[:, block] >= 0, block], 1.0)
+                some = y[:, block] >= 0
+                sparse.put(row, y[some, block], 1.0)
+                # Rigs of a gang that does not start are no work that a floor could count.
+                real = sparse.add_rows(-math.inf, 0.0, (int(some.sum()),))
+                sparse.put(real, y[some, block], 1.0)
+                sparse.put(real, x[some], -need[some, block].astype(float))
             floors.append((inside, row))
     return taken, floors
 
