@@ -10,7 +10,7 @@ import datetime
 import enum
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import immutables
 
@@ -27,16 +27,14 @@ class ModeKind(enum.StrEnum):
     OFF = "Off"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Mode:
-    """A rig's mode. `name` is the coin's name for Mining, `namespace/name` of the AIJob for AI, else empty."""
+class Mode(NamedTuple):
+    """A rig's mode. `name` is the coin's name for Mining, `namespace/name` of the AIJob for AI, else empty.
+
+    A tuple, because plans look up and compare modes by the hundred thousand.
+    """
 
     kind: ModeKind
     name: str = ""
-
-    def __hash__(self) -> int:
-        # Hardly two modes share a name, and a text remembers its hash.
-        return hash(self.name)
 
     def __str__(self) -> str:
         """As statuses show it: `Mining/kas`, `AI/tenant-a/train`, `Idle`, `Off`."""
@@ -46,6 +44,11 @@ class Mode:
     def parse(cls, text: str) -> Mode:
         """Read what `str()` wrote. Raises ValueError for an unknown kind."""
         kind, _, name = text.partition("/")
+        if kind == ModeKind.MINING:
+            return mining(name)
+        if kind == ModeKind.AI and "/" in name:
+            namespace, _, job = name.partition("/")
+            return work(namespace, job)
         return cls(ModeKind(kind), name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,8 +31,9 @@ def read(node: model.Node) -> rec.Record | None:
     return None if text is None else parse(text)
 
 
+@functools.lru_cache(maxsize=32768)
 def parse(text: str) -> rec.Record | None:
-    """The record that `write` wrote; None for anything else."""
+    """The record that `write` wrote; None for anything else. A farm's texts are read every minute and rarely change."""
     try:
         found = json.loads(text)
         return _record(found) if isinstance(found, dict) else None
