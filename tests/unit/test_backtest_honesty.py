@@ -124,14 +124,14 @@ def test_profit_is_what_plain_sums_over_the_modes_give(policy: str, gpus: int) -
 def test_with_free_switching_our_policy_earns_all_there_is(policy: str, demand: bool) -> None:
     free = sample.switching(moves={}, eviction_usd_per_gpu=0.0)
     # The first steps are for finding out: which expert leads, what demand is like.
-    given = sample.script(8, steps=300, demand=demand, switching=free, warmup_steps=50)
+    given = sample.script(8, steps=700, demand=demand, switching=free, warmup_steps=450)
     played = course.Course(given, seed=0)
     (table,) = (
         dataclasses.replace(
             table,
-            rates=table.rates[50:],
+            rates=table.rates[450:],
             hires=tuple(
-                dataclasses.replace(hire, wanted=hire.wanted[50:], premium=hire.premium[50:]) for hire in table.hires
+                dataclasses.replace(hire, wanted=hire.wanted[450:], premium=hire.premium[450:]) for hire in table.hires
             ),
         )
         for table in rewards.tables(given)

@@ -41,7 +41,7 @@ class Stage:
     """What all experts of a line are played on.
 
     Attributes:
-        rewards: [B, K] $/h now.
+        rewards: [B, K] $/h since the last tick.
         moves_usd: [K, K].
         lost_usd: [B, K], on top when a column is left for another.
         weights: [B], rigs that each row stands for.

@@ -253,6 +253,7 @@ class _Line:
             shadows=shadows,
             scores={name: before.scores.get(name, min(before.scores.values())) for name in self._names()},
             leader=before.leader if before.leader in shadows else experts.FIRST,
+            rewards=None,
             table=None,
             costs=before.costs if same else None,
         )
@@ -312,8 +313,11 @@ class _Line:
             playing[experts.LOOK_AHEAD] = lambda rows, here: told.targets(rows=rows, current=here)
         if experts.STAY in names:
             playing |= _stays(self._modes)
+        # What was earned since the last tick is what was seen then: by today's prices an expert would be praised for
+        # moves that it could not know to be good.
+        earned = memory.rewards
         stage = experts.Stage(
-            rewards=rewards,
+            rewards=earned if earned is not None and earned.shape == rewards.shape else rewards,
             moves_usd=self._moves,
             lost_usd=self._lost(ranks),
             weights=_weights(ranks),
@@ -344,6 +348,7 @@ class _Line:
                 leader=lead,
                 work_usd_per_hour=self._wanted.revenue_usd_per_hour if self._wanted is not None else None,
                 tally=tally,
+                rewards=rewards,
                 table=table,
                 costs=self._costs,
             ),

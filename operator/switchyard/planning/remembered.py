@@ -74,7 +74,8 @@ class Line:
         leader: whose word is followed.
         work_usd_per_hour: what a rig at work has brought in lately, $/h; None before there was work.
         tally: of the level of demand; None while there was none.
-        table: the look-ahead; not kept over a restart.
+        rewards: [B, K] $/h as they were seen at the tick; not kept over a restart.
+        table: the look-ahead; likewise.
         costs: likewise.
     """
 
@@ -89,6 +90,7 @@ class Line:
     leader: str
     work_usd_per_hour: float | None = None
     tally: demand.Tally | None = None
+    rewards: Floats | None = None
     table: Table | None = None
     costs: Costs | None = None
 
