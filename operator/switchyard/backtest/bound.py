@@ -233,7 +233,10 @@ class Span:
             for number, table in enumerate(tables):
                 if not world.fits(job, table.group) or self._standing[number] is None:
                     continue
-                entry = _entry_usd(self._script, table, scale=self._scale)
+                # A rig serves one job at a time: GPUs that the job leaves free on its rigs are held as well.
+                per_rig = table.group.gpus_per_rig // job.gpus_per_replica
+                held = math.ceil(job.replicas / per_rig) * table.group.gpus_per_rig / gpus
+                entry = held * _entry_usd(self._script, table, scale=self._scale)
                 if job.arrival_seconds < self._script.warmup_steps * seconds:
                     # Its way in may have been paid for in the warm-up, which does not count.
                     entry = 0.0
@@ -246,7 +249,7 @@ class Span:
                     spread = entry * seconds / job.duration_seconds
                     columns = lp.columns(len(steps), gain=gain - spread, upper=gpus)
                 whole.append(linear.Term(columns=columns, rows=np.zeros(len(steps), dtype=np.int64), factor=1.0))
-                taken[number].append(linear.Term(columns=columns, rows=steps - self._begin, factor=1.0))
+                taken[number].append(linear.Term(columns=columns, rows=steps - self._begin, factor=held))
                 key = rewards.circuit_key(table.group)
                 if key in self._watts:
                     self._watts[key].append(
