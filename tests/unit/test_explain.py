@@ -105,6 +105,27 @@ def said(body: dict[str, Any], **over: Any) -> str:
     return "\n".join(explain.lines(explain.rig(body, now=NOW, **over)))
 
 
+@pytest.mark.parametrize(
+    ("expert", "words"),
+    [
+        ("WorkFunction", "Follows WorkFunction: it moves when what was forgone has paid for the move."),
+        ("LookAhead", "Follows LookAhead: it counts on forecasts, and on the demand it has learned."),
+        ("Stay/Idle", "Follows Stay/Idle: it keeps to one mode, and of late nothing else has earned more."),
+    ],
+)
+def test_whose_word_a_rig_follows_is_told(expert: str, words: str) -> None:
+    decided = rig()["status"]["decision"]
+    assert words in said(rig(decision={**decided, "expert": expert}))
+
+
+def test_what_a_demand_pays_while_it_is_wanted_is_not_what_the_rig_would_earn() -> None:
+    decided = rig()["status"]["decision"]
+    rented = {**KAS, "mode": "AI/rented", "netUsdPerHour": "0.9000", "lacks": "wanted on 2 rigs of this kind"}
+    text = said(rig(decision={**decided, "alternatives": [rented, KAS]}))
+    assert "wanted on 2 rigs of this kind" in text
+    assert "AI/rented would earn" not in text
+
+
 def test_a_switch_shows_its_step_and_deadline() -> None:
     text = said(
         rig(

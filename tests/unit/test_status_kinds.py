@@ -323,6 +323,13 @@ def test_a_pool_counts_its_rigs_and_what_they_earn_now() -> None:
     assert condition(status, "Ready") == ("True", "AsPlanned")
 
 
+def test_a_pool_tells_whose_word_its_rigs_follow() -> None:
+    asked = {"r0": decision(expert="LookAhead"), "r1": decision(expert="Stay/Idle"), "r2": decision(expert="Stay/Idle")}
+    followed = pool_status(decisions={**asked, "r3": decision()})["followed"]
+    assert followed == [{"expert": "Stay/Idle", "rigs": 2}, {"expert": "LookAhead", "rigs": 1}]
+    assert "followed" not in pool_status()
+
+
 def test_unknown_coins_are_named_and_hinder_nothing_else() -> None:
     status = pool_status(coins=["rvn", "erg"])
     assert condition(status, "CoinsKnown") == ("False", "CoinMissing")

@@ -198,6 +198,16 @@ class ShareStatus(base.Model):
     """Rigs that are in it, or on their way to it."""
 
 
+class FollowedStatus(base.Model):
+    """An expert, and how many rigs do as it says."""
+
+    expert: str
+    """WorkFunction (moves when what was forgone has paid for the move), LookAhead (counts on forecasts and on the
+    demand it has learned), or Stay/MODE (keeps to one mode)."""
+    rigs: int
+    """Rigs of the pool that follow it."""
+
+
 class GPUPoolStatus(base.Status):
     """What the pool does and earns."""
 
@@ -209,6 +219,8 @@ class GPUPoolStatus(base.Status):
     """Rigs that a budget, a share or a circuit keeps from a better mode."""
     shares: Annotated[tuple[ShareStatus, ...], pydantic.Field(max_length=2), base.map_keyed_by("kind")] = ()
     """Shares in rigs, as the pool is now. Absent where the spec has none."""
+    followed: Annotated[tuple[FollowedStatus, ...], pydantic.Field(max_length=64), base.map_keyed_by("expert")] = ()
+    """Whose word the rigs that decide singly follow: for each kind of rigs, the expert that has earned most of late."""
 
 
 class GPUPool(base.Resource):

@@ -185,8 +185,12 @@ class DecisionStatus(base.Model):
     """What the move costs, US dollars, lost earnings included."""
     held_by: str | None = None
     """The budget or hold that kept a better mode from being taken."""
+    expert: str | None = None
+    """Whose word the rig follows: WorkFunction, LookAhead or Stay/MODE, whichever has earned most of late. Absent where
+    none of them was asked."""
     alternatives: Annotated[tuple[AlternativeStatus, ...], pydantic.Field(max_length=128)] = ()
-    """Every mode that was weighed, best first."""
+    """The modes that were weighed, best first; of AIJobs the rig's own and the best few, the message counts the others.
+    """
 
 
 class RigStatus(base.Status):

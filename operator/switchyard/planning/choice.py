@@ -49,12 +49,21 @@ class Choice:
     expert: str = ""
     nets: Mapping[model.Mode, float] = dataclasses.field(default_factory=dict)
 
-    def missing(self) -> Mapping[model.Mode, float]:
-        """By mode, the $ that are still missing before the leading expert moves there."""
+    def missing(self, chosen: model.Mode | None = None) -> Mapping[model.Mode, float]:
+        """By mode, the $ still missing before the leading expert wants it more than `chosen`; None: than staying."""
         if self.line is None:
             return {}
         told, row, column = self.line
-        return told.missing(row, column)
+        return told.missing(row, column, chosen)
+
+    def move_usd(self, mode: model.Mode) -> float | None:
+        """The whole cost of going to a mode, $; None where nothing is known of the way."""
+        if mode in self.standing.usd:
+            return self.standing.usd[mode]
+        if self.line is None or mode not in self.line[0].modes:
+            return None
+        told, _, column = self.line
+        return float(told.moves_usd[column, told.modes.index(mode)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,7 @@ class Told:
         ahead: the look-ahead, None without a price of power to look ahead on.
         memory: to be remembered.
         targets: the leader's word.
+        wanted: AI work on the line.
         seat: column for rigs at rest of a line that is seen for the first time; None for others.
     """
 
@@ -76,28 +77,41 @@ class Told:
     ahead: lookahead.Ahead | None
     memory: remembered.Line
     targets: experts.Targets
+    wanted: Wanted | None = None
     seat: int | None = None
 
-    def missing(self, row: int, column: int) -> Mapping[model.Mode, float]:
-        """By mode, the $ that it still lacks, for a rig of this row in this column, until the leader moves there."""
+    @property
+    def lead_usd(self) -> float | None:
+        """How far the leader's score is ahead of the best other one; None where there is no other."""
+        scores = self.memory.scores
+        others = [score for name, score in scores.items() if name != self.leader]
+        return scores[self.leader] - max(others) if others and self.leader in scores else None
+
+    def missing(self, row: int, column: int, chosen: model.Mode | None = None) -> Mapping[model.Mode, float]:
+        """By mode, the $ that it still lacks, for a rig of this row in this column, until it is wanted.
+
+        Until the leader wants it more than `chosen`; None: more than staying. Of a leader that always stays, what the
+        work function lacks.
+        """
+        to = column if chosen is None or chosen not in self.modes else self.modes.index(chosen)
         if self.leader == experts.LOOK_AHEAD and self.ahead is not None:
             states = self.ahead.view.state_of
-            if states[column] >= 0:
+            if states[column] >= 0 and states[to] >= 0:
                 price = self.ahead.priced(rows=np.array([row]), states=states[[column]])[0]
-                stays = price[states[column]]
-                coins = self._regret(self.memory.coins_usd, column)
+                coins = self._regret(self.memory.coins_usd, column, to)
                 return {
                     mode: coins[place]
-                    if states[place] == states[column]
-                    else max(0.0, float(stays - price[states[place]]))
+                    if states[place] == states[to]
+                    else max(0.0, float(price[states[to]] - price[states[place]]))
                     for place, mode in enumerate(self.modes)
                     if states[place] >= 0
                 }
-        return dict(zip(self.modes, self._regret(self.advanced.work[row], column), strict=True))
+        return dict(zip(self.modes, self._regret(self.advanced.work[row], column, to), strict=True))
 
-    def _regret(self, work_usd: Floats, column: int) -> list[float]:
-        """[K] $ that a work function has still to build up in this column until it says to leave it."""
-        found: list[float] = np.maximum(work_usd + self.metric[:, column] - work_usd[column], 0.0).tolist()
+    def _regret(self, work_usd: Floats, column: int, to: int) -> list[float]:
+        """[K] $ that a work function has still to build up until it sends a rig of this column there, not to `to`."""
+        price = work_usd + self.metric[:, column]
+        found: list[float] = np.maximum(price - price[to], 0.0).tolist()
         return found
 
 
@@ -337,6 +351,7 @@ class _Line:
             advanced=advanced,
             ahead=ahead,
             targets=lambda rows, here: experts.asked(playing[lead], rows=rows, current=here),
+            wanted=self._wanted,
             memory=dataclasses.replace(
                 memory,
                 work_usd=advanced.work,

@@ -227,11 +227,13 @@ class Alternative:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Why a rig does what it does: the chosen mode and every alternative, best first.
+    """Why a rig does what it does: the chosen mode and the alternatives, best first.
 
     `reason` is CamelCase: Best, RegretBelowCost, Switching, Held, Budget, Pinned, Admitted, Preempted, NoTrustedPrice,
     CircuitOverLimit, LimitReached (a share or a circuit).
-    `held_by` names the budget or hold that kept a better mode from being taken, "" if none did.
+    `held_by` names the budget or hold that kept a better mode from being taken, "" if none did. `expert` is whose word
+    the rig follows, "" where no expert was asked. `unlisted`: AIJobs that wait or run and are no alternative in the
+    list.
     """
 
     rig: str
@@ -240,6 +242,8 @@ class Decision:
     message: str
     alternatives: tuple[Alternative, ...]
     held_by: str = ""
+    expert: str = ""
+    unlisted: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,12 @@ from switchyard.status import conditions, wording
 
 _NONE: Final = "-"
 
+_EXPERTS: Final = {
+    "WorkFunction": "it moves when what was forgone has paid for the move",
+    "LookAhead": "it counts on forecasts, and on the demand it has learned",
+}
+_STAYS: Final = "it keeps to one mode, and of late nothing else has earned more"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -261,6 +267,8 @@ def _why(decision: Mapping[str, Any], mode: Mapping[str, Any]) -> list[str]:
         cost = wording.dollars(decision.get("costUsd", "0"))
         notes.append(f"The move gains {gain} $/h and costs {cost} $.")
     notes += _better(decision, chosen)
+    if decision.get("expert"):
+        notes.append(f"Follows {decision['expert']}: {_EXPERTS.get(decision['expert'], _STAYS)}.")
     if decision.get("heldBy"):
         notes.append(f"Held back by: {decision['heldBy']}")
     if not mode:
@@ -270,7 +278,11 @@ def _why(decision: Mapping[str, Any], mode: Mapping[str, Any]) -> list[str]:
 
 def _better(decision: Mapping[str, Any], chosen: str) -> list[str]:
     """What would earn more, and how long the move to it would take to pay for itself."""
-    by_mode = {entry.get("mode"): entry for entry in decision.get("alternatives") or () if "netUsdPerHour" in entry}
+    by_mode = {
+        entry.get("mode"): entry
+        for entry in decision.get("alternatives") or ()
+        if "netUsdPerHour" in entry and (entry.get("mode") == chosen or not _rented(entry.get("mode", "")))
+    }
     here = by_mode.get(chosen)
     if here is None or not by_mode:
         return []
@@ -283,6 +295,12 @@ def _better(decision: Mapping[str, Any], chosen: str) -> list[str]:
     if "costToMoveUsd" in best:
         words += f"; the move to it would pay for itself in {wording.span(float(best['costToMoveUsd']) / more * 3600)}"
     return [f"{words}."]
+
+
+def _rented(mode: str) -> bool:
+    """GPUs that are rented by the hour: what they earn they earn while they are wanted, and `lacks` says more."""
+    kind, _, name = mode.partition("/")
+    return kind == "AI" and "/" not in name
 
 
 def _undecided(status: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -16,6 +17,9 @@ KNOWN: Final = ("Ready", "PlanCurrent", "PlannerReady", "CoinsKnown", "RigsMatch
 
 PLAN_STALE_AFTER: Final = datetime.timedelta(minutes=5)
 """A plan older than this (farm time) is not current: five planning ticks were missed."""
+
+MOST_EXPERTS: Final = 64
+"""Experts shown, those that most rigs follow."""
 
 _FIELDS: Final = {
     model.ModeKind.MINING: "mining",
@@ -74,6 +78,10 @@ def status(
         "netUsdPerHour": figures.usd(net_usd_per_hour(rigs, records=records, valuation=valuation)),
         "pending": sum(1 for decision in ours if decision.held_by),
     }
+    followed = collections.Counter(decision.expert for decision in ours if decision.expert)
+    if followed:
+        ranked = sorted(followed.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_EXPERTS]
+        built["followed"] = [{"expert": expert, "rigs": count} for expert, count in ranked]
     if pool.shares:
         built["shares"] = [_share(budgets.share(pool, asked, len(rigs)), rigs, records) for asked in pool.shares]
     return built

@@ -149,7 +149,7 @@ def _eligible(decision: request.Decision | None) -> list[conditions.Finding]:
     """From the jobs that wait or run: only what somebody asked for can be told for sure."""
     if decision is None:
         return []
-    jobs = [alternative for alternative in decision.alternatives if alternative.mode.kind is model.ModeKind.AI]
+    jobs = [alternative for alternative in decision.alternatives if _is_job(alternative.mode)]
     if any(alternative.worth is not None for alternative in jobs):
         return [conditions.true("Eligible", "FitsAJob", "At least one job that waits or runs fits this rig.")]
     lacks = sorted({alternative.refusal.lacks for alternative in jobs if alternative.refusal is not None})
@@ -208,8 +208,8 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
     ranked = sorted(decision.alternatives, key=_rank)
     shown = _worth_showing(ranked, chosen=decision.chosen)
     message = decision.message
-    if len(shown) < len(ranked):
-        message = f"{message} ({figures.count(len(ranked) - len(shown), 'more job')} not shown)".lstrip()
+    if unshown := len(ranked) - len(shown) + decision.unlisted:
+        message = f"{message} ({figures.count(unshown, 'more job')} not shown)".lstrip()
     built: dict[str, Any] = {
         "at": conditions.moment(now),
         "chosen": str(decision.chosen),
@@ -218,6 +218,8 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
         "heldBy": decision.held_by,
         "alternatives": [_alternative(entry) for entry in shown],
     }
+    if decision.expert:
+        built["expert"] = decision.expert
     by_mode = {entry.mode: entry for entry in ranked}
     chosen = by_mode.get(decision.chosen)
     current = by_mode.get(record.mode) if record is not None else None
@@ -237,7 +239,7 @@ def _worth_showing(ranked: list[request.Alternative], *, chosen: model.Mode) -> 
         return ranked
 
     def always(entry: request.Alternative) -> bool:
-        return entry.mode.kind is not model.ModeKind.AI or entry.mode == chosen
+        return not _is_job(entry.mode) or entry.mode == chosen
 
     room = MOST_ALTERNATIVES - sum(1 for entry in ranked if always(entry))
     shown = []
@@ -248,6 +250,11 @@ def _worth_showing(ranked: list[request.Alternative], *, chosen: model.Mode) -> 
             shown.append(entry)
             room -= 1
     return shown
+
+
+def _is_job(mode: model.Mode) -> bool:
+    """Whether a mode is an AIJob's; GPUs rented by the hour are of no namespace."""
+    return mode.kind is model.ModeKind.AI and "/" in mode.name
 
 
 def _rank(alternative: request.Alternative) -> tuple[bool, float, str]:

@@ -60,7 +60,7 @@ _STEPS: Final[Mapping[str, tuple[float, float]]] = {
     "drawnWatts": (0.02, 20.0),
     "secondsToMove": (0.05, 5.0),
 }
-_WORDS: Final = frozenset({"message", "lacks", "heldBy", "lastError"})
+_WORDS: Final = frozenset({"message", "lacks", "heldBy", "expert", "lastError"})
 _WORDS_STEP: Final = (0.02, 0.001)
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
