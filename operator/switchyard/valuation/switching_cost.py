@@ -111,13 +111,38 @@ class Costs(Mapping[Move, values.SwitchCost]):
         self._classes = valuation.classes
         self._learned = learned
         self._known: dict[Move, values.SwitchCost] = {}
+        self._alike: dict[object, values.SwitchCost] = {}
 
     def __getitem__(self, move: Move) -> values.SwitchCost:
         """The cost of a move."""
         cost = self._known.get(move)
         if cost is None:
-            cost = self._known[move] = self._cost(*move)
+            name, origin, target = move
+            # There may be thousands of jobs, but few that are told apart here.
+            alike = (name, self._leaving(origin), self._arriving(target)) if origin != target else None
+            cost = self._alike.get(alike) if alike is not None else None
+            if cost is None:
+                cost = self._cost(name, origin, target)
+                if alike is not None:
+                    self._alike[alike] = cost
+            self._known[move] = cost
         return cost
+
+    def _leaving(self, origin: model.Mode) -> object:
+        """All of a mode that leaving it depends on."""
+        job = self._jobs.get(origin.name) if origin.kind is model.ModeKind.AI else None
+        if job is None:
+            return origin if origin.kind is not model.ModeKind.AI else model.ModeKind.AI
+        over = job.state is model.JobState.FINISHED
+        # Work that has no notice loses some of its own.
+        return job.workload_class, over, job.notice_seconds, origin if job.notice_seconds <= 0 else None
+
+    def _arriving(self, target: model.Mode) -> object:
+        """All of a mode that arriving in it depends on."""
+        if target.kind is not model.ModeKind.AI:
+            return target
+        job = self._jobs.get(target.name)
+        return model.ModeKind.AI, None if job is None else job.workload_class
 
     def __iter__(self) -> Iterator[Move]:
         """All moves between different modes of a class, refused ones included."""
