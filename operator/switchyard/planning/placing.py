@@ -62,13 +62,23 @@ def remaining_hours(job: model.Job) -> float:
 
 def reserve(desk: standing.Desk, kind: Kind, job: model.Job, replicas: int) -> float:
     """What a rig has to earn with `replicas` of a job on it to be no worse off, $/h."""
-    here = desk.standing(kind.class_key, kind.origin)
-    other, forgone = alternative(here, kind.pin)
+    value, other, forgone, hourly, back = _forgone(desk, kind)
     there = desk.cost(kind.class_key, kind.origin, job.mode)
-    back = desk.cost(kind.class_key, standing.OVER, other) or desk.cost(kind.class_key, job.mode, other)
-    hourly = max(standing.rate(here.value, kind.origin), standing.rate(here.value, other))
+    back = back or desk.cost(kind.class_key, job.mode, other)
     moves = sum(standing.dollars(move, hourly) for move in (there, back) if move is not None)
-    return forgone + standing.ai_power(here.value, job, replicas) + moves / remaining_hours(job)
+    return forgone + standing.ai_power(value, job, replicas) + moves / remaining_hours(job)
+
+
+def _forgone(desk: standing.Desk, kind: Kind) -> standing.Forgone:
+    key = kind.class_key, kind.origin, kind.pin
+    found = desk.forgone.get(key)
+    if found is None:
+        here = desk.standing(kind.class_key, kind.origin)
+        other, net = alternative(here, kind.pin)
+        hourly = max(standing.rate(here.value, kind.origin), standing.rate(here.value, other))
+        back = desk.cost(kind.class_key, standing.OVER, other)
+        found = desk.forgone[key] = here.value, other, net, hourly, back
+    return found
 
 
 def alternative(here: standing.Standing, pin: model.Pin) -> tuple[model.Mode, float]:
@@ -155,51 +165,61 @@ def choose(
         purse: budgets, shares and circuits to keep to; None for none.
         surcharge: on top of what a rig forgoes.
     """
-    known: dict[tuple[Kind, int], float] = {}
+    mode = job.mode
+    rigs = [_Rigs(kind, slots, views) for kind, (slots, views) in stock.items()]
 
-    def price(kind: Kind, replicas: int) -> float:
-        found = known.get((kind, replicas))
+    def price(one: _Rigs, replicas: int) -> float:
+        found = one.prices.get(replicas)
         if found is None:
-            found = reserve(desk, kind, job, replicas) + (surcharge(kind) if surcharge is not None else 0.0)
-            known[kind, replicas] = found
+            found = reserve(desk, one.kind, job, replicas) + (surcharge(one.kind) if surcharge is not None else 0.0)
+            one.prices[replicas] = found
         return found
 
-    line = sorted(
-        stock,
-        key=lambda kind: (price(kind, stock[kind][0]) / stock[kind][0], -stock[kind][0], stock[kind][1][0].name),
-    )
-    used = dict.fromkeys(line, 0)
+    line = sorted(rigs, key=lambda one: (price(one, one.slots) / one.slots, -one.slots, one.views[0].name))
     trial = purse.trial() if purse is not None else None
 
-    def available(kind: Kind) -> bool:
-        views = stock[kind][1]
+    def available(one: _Rigs) -> bool:
+        views = one.views
         # A rig that is in the job's mode already has no hand-over before it.
-        if used[kind] >= len(views) or trial is None or kind.origin == job.mode:
-            return used[kind] < len(views)
-        if trial.refusal_of_kind(views[used[kind]], job.mode):
+        if one.used >= len(views) or trial is None or one.kind.origin == mode:
+            return one.used < len(views)
+        if trial.refusal_of_kind(views[one.used], mode):
             return False
-        while used[kind] < len(views) and not trial.fits(views[used[kind]], job.mode):
-            used[kind] += 1  # rigs of a kind may read differently
-        return used[kind] < len(views)
+        while one.used < len(views) and not trial.fits(views[one.used], mode):
+            one.used += 1  # rigs of a kind may read differently
+        return one.used < len(views)
 
     best: Choice | None = None
     chosen: list[tuple[planning.RigView, int]] = []
     spent, rest = 0.0, job.replicas
     while rest > 0:
-        lasts = [kind for kind in line if stock[kind][0] >= rest and available(kind)]
+        lasts = [one for one in line if one.slots >= rest and available(one)]
         if lasts:
-            last = min(lasts, key=lambda kind: price(kind, rest))
+            last = min(lasts, key=lambda one: price(one, rest))
             total = spent + price(last, rest)
             if best is None or total < best.reserve - 1e-12:
-                best = Choice(placement=(*chosen, (stock[last][1][used[last]], rest)), reserve=total)
-        following = next((kind for kind in line if available(kind)), None)
-        if following is None or stock[following][0] >= rest:
+                best = Choice(placement=(*chosen, (last.views[last.used], rest)), reserve=total)
+        following = next((one for one in line if available(one)), None)
+        if following is None or following.slots >= rest:
             break
-        slots, views = stock[following]
-        chosen.append((views[used[following]], slots))
+        view, slots = following.views[following.used], following.slots
+        chosen.append((view, slots))
         if trial is not None:
-            trial.take(views[used[following]], job.mode)
+            trial.take(view, mode)
         spent += price(following, slots)
         rest -= slots
-        used[following] += 1
+        following.used += 1
     return best
+
+
+class _Rigs:
+    """Rigs of a kind while a gang is put together: how many are used, and prices by replicas on one."""
+
+    __slots__ = ("kind", "prices", "slots", "used", "views")
+
+    def __init__(self, kind: Kind, slots: int, views: list[planning.RigView]) -> None:
+        self.kind = kind
+        self.slots = slots
+        self.views = views
+        self.used = 0
+        self.prices: dict[int, float] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -53,10 +54,18 @@ class Quoted:
 
     def least_usd_per_hour(self, class_key: str, hours: float) -> float:
         """The same of the circuit where a class's rigs are cheapest."""
-        circuits = [
-            key.rpartition("|")[2] for key in self.prices.usd_per_rig_hour if key.rpartition("|")[0] == class_key
-        ]
+        circuits = _circuits_of(self.prices).get(class_key, ())
         return min((self.rig_usd_per_hour(class_key, circuit, hours) for circuit in circuits), default=0.0)
+
+
+@functools.lru_cache(maxsize=4)
+def _circuits_of(prices: program_values.Prices) -> Mapping[str, list[str]]:
+    """By class, the circuits of its blocks."""
+    found: dict[str, list[str]] = {}
+    for key in prices.usd_per_rig_hour:
+        class_key, _, circuit = key.rpartition("|")
+        found.setdefault(class_key, []).append(circuit)
+    return found
 
 
 def remembered(desk: standing.Desk) -> priced.Book:

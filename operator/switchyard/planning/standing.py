@@ -49,6 +49,11 @@ class Standing:
     usd: Mapping[model.Mode, float]
 
 
+Forgone = tuple[values.ClassValue, model.Mode, float, float, values.SwitchCost | None]
+"""What a rig gives up for AI work: its class, the best other mode, $/h of that, $/h while it is handed over, and the way
+back, None where there is none. `switchyard.planning.placing` works it out, once per class, mode and pin."""
+
+
 class Desk:
     """The request, with look-ups that are worked out once per class and mode instead of once per rig."""
 
@@ -67,6 +72,7 @@ class Desk:
         }
         self._standings: dict[tuple[str, model.Mode, int], Standing] = {}
         self._local: dict[str, tuple[tuple[model.Mode, float], ...]] = {}
+        self.forgone: dict[tuple[str, model.Mode, model.Pin], Forgone] = {}
 
     @property
     def hours(self) -> float:
