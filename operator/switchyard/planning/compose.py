@@ -27,7 +27,8 @@ def request(
     now: datetime.datetime,
 ) -> planning.PlanRequest:
     """Everything a plan depends on at `now`."""
-    views = tuple(_view(farm, valuation, rig, now) for _, rig in sorted(farm.rigs.items()))
+    walletless = {name: _walletless(farm, pool) for name, pool in farm.pools.items()}
+    views = tuple(_view(farm, valuation, rig, walletless, now) for _, rig in sorted(farm.rigs.items()))
     return planning.PlanRequest(
         now=now,
         rigs=views,
@@ -89,13 +90,20 @@ def _recalled(status: Mapping[str, Any]) -> dict[model.Mode, float]:
     return work
 
 
-def _view(farm: model.Farm, valuation: values.Valuation, rig: model.Rig, now: datetime.datetime) -> planning.RigView:
+def _view(
+    farm: model.Farm,
+    valuation: values.Valuation,
+    rig: model.Rig,
+    walletless: Mapping[str, Mapping[model.Mode, str]],
+    now: datetime.datetime,
+) -> planning.RigView:
     node = farm.nodes.get(rig.node_name)
     record = records.read(node) if node is not None else None
     pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
     mode = record.mode if record is not None else model.IDLE
     held, message = _held(valuation, rig, node, record, now)
-    barred = {target: why for target, why in _walletless(farm, pool).items() if target != mode}
+    lacking = walletless[pool.name] if pool is not None else {}
+    barred = {target: why for target, why in lacking.items() if target != mode}
     if record is not None and record.retry_at is not None and _waits(record, now) and record.origin != mode:
         barred[record.origin] = f"failed here, not tried again before {record.retry_at:%H:%M:%S} UTC"
     site = farm.sites.get(rig.site)
@@ -141,11 +149,11 @@ def _nameplate_watts(rig: model.Rig) -> float:
     return float(rig.base_watts + sum(nameplate.profile(gpu.model).ai_watts for gpu in rig.hardware.gpus))
 
 
-def _walletless(farm: model.Farm, pool: model.Pool | None) -> dict[model.Mode, str]:
+def _walletless(farm: model.Farm, pool: model.Pool) -> dict[model.Mode, str]:
     """Coins whose wallet is not there. A miner that runs has its wallet; a new one would wait for it and time out."""
-    coins = [farm.coins[name] for name in (pool.coins if pool is not None else ()) if name in farm.coins]
+    coins = [farm.coins[name] for name in pool.coins if name in farm.coins]
     return {
-        model.Mode(model.ModeKind.MINING, coin.name): f"there is no Secret {coin.wallet_secret} with its wallet"
+        model.mining(coin.name): f"there is no Secret {coin.wallet_secret} with its wallet"
         for coin in coins
         if coin.wallet_secret in farm.missing_secrets
     }

@@ -15,11 +15,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from switchyard.fleet import model
 from switchyard.planning import arrivals, draw, gangs, placing, priced, program, program_values, standing
 from switchyard.planning import request as planning
 from switchyard.valuation import values
+
+Floats = npt.NDArray[np.float64]
 
 Solve = Callable[[program_values.Problem], program_values.Prices | program_values.Failure]
 
@@ -42,6 +45,7 @@ class Quoted:
 
     desk: standing.Desk
     prices: program_values.Prices
+    _least: dict[float, Mapping[str, float]] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def rig_usd_per_hour(self, class_key: str, circuit: str, hours: float) -> float:
         """What a rig fetches beyond its best local mode over the next `hours`, the watts of AI work included, $/h."""
@@ -54,18 +58,56 @@ class Quoted:
 
     def least_usd_per_hour(self, class_key: str, hours: float) -> float:
         """The same of the circuit where a class's rigs are cheapest."""
-        circuits = _circuits_of(self.prices).get(class_key, ())
-        return min((self.rig_usd_per_hour(class_key, circuit, hours) for circuit in circuits), default=0.0)
+        if hours not in self._least:
+            self._least.clear()  # jobs are asked about one by one
+            self._least[hours] = self._least_by_class(hours)
+        return self._least[hours].get(class_key, 0.0)
+
+    def _least_by_class(self, hours: float) -> Mapping[str, float]:
+        """`rig_usd_per_hour` of all blocks at once: a large farm has hundreds."""
+        table = _table(self.prices)
+        if not table.starts:
+            return {}
+        classes = self.desk.request.classes
+        inside, spans = self.prices.spans(hours)
+        rigs, watts = np.zeros(table.blocks), np.zeros(table.blocks)
+        for step, span in enumerate(spans):
+            rigs += table.usd_per_rig_hour[step] * span
+            watts += table.usd_per_watt_hour[step] * span
+        found = rigs / inside + table.usd_per_start / inside
+        ai_watts = [classes[key].ai_watts if key in classes else 0.0 for key in table.starts]
+        sizes = np.diff([*table.starts.values(), table.blocks])
+        found += np.repeat(ai_watts, sizes) * (watts / inside)
+        least = np.minimum.reduceat(found, list(table.starts.values()))
+        return dict(zip(table.starts, least.tolist(), strict=True))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Table:
+    """Prices of all N blocks, those of a class together; T steps. `starts`: the first block of each class."""
+
+    blocks: int
+    starts: Mapping[str, int]
+    usd_per_rig_hour: Floats
+    usd_per_start: Floats
+    usd_per_watt_hour: Floats
 
 
 @functools.lru_cache(maxsize=4)
-def _circuits_of(prices: program_values.Prices) -> Mapping[str, list[str]]:
-    """By class, the circuits of its blocks."""
-    found: dict[str, list[str]] = {}
-    for key in prices.usd_per_rig_hour:
-        class_key, _, circuit = key.rpartition("|")
-        found.setdefault(class_key, []).append(circuit)
-    return found
+def _table(prices: program_values.Prices) -> _Table:
+    keys = sorted(key.rpartition("|")[::2] for key in prices.usd_per_rig_hour)
+    starts: dict[str, int] = {}
+    for place, (class_key, _) in enumerate(keys):
+        starts.setdefault(class_key, place)
+    none = np.zeros(len(prices.edges_hours) - 1)
+    blocks = [block_key(*key) for key in keys]
+    return _Table(
+        blocks=len(keys),
+        starts=starts,
+        usd_per_rig_hour=np.array([prices.usd_per_rig_hour[block] for block in blocks]).T,
+        usd_per_start=np.array([prices.usd_per_start.get(block, 0.0) for block in blocks]),
+        usd_per_watt_hour=np.array([prices.usd_per_watt_hour.get(circuit, none) for _, circuit in keys]).T,
+    )
 
 
 def remembered(desk: standing.Desk) -> priced.Book:
@@ -277,11 +319,13 @@ def _fit(desk: standing.Desk, value: values.ClassValue, job: model.Job) -> progr
 
 
 def _gang(desk: standing.Desk, job: model.Job, value_of: Mapping[str, values.ClassValue]) -> program_values.Gang | None:
-    fits = {
+    values_of = {value.rig_class.key: value for value in value_of.values()}
+    by_class = {
         key: _fit(desk, value, job)
-        for key, value in value_of.items()
+        for key, value in values_of.items()
         if value.slots.get(job.key) and job.mode in value.worths
     }
+    fits = {key: by_class[value.rig_class.key] for key, value in value_of.items() if value.rig_class.key in by_class}
     hours, patience = placing.remaining_hours(job), patience_hours(desk, job)
     if not fits or (job.deadline is not None and patience <= 0):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Final
 
@@ -209,18 +210,21 @@ class Prices:
         """$ per watt-hour of a circuit on top of the price of power, on average over the next `hours`."""
         return self._mean(self.usd_per_watt_hour.get(circuit), hours)
 
-    def _mean(self, prices: Floats | None, hours: float) -> float:
-        if prices is None:
-            return 0.0
+    def spans(self, hours: float) -> tuple[float, list[float]]:
+        """Hours of work inside the look-ahead, and how many of them are in each step that it reaches."""
         edges = self.edges_hours
         inside = min(max(hours, 1e-6), edges[-1])
         # As in `holds`, the first step counts in full, however soon the work ends.
         until = max(inside, edges[1])
+        return inside, [min(end, until) - begin for begin, end in itertools.pairwise(edges) if begin < until]
+
+    def _mean(self, prices: Floats | None, hours: float) -> float:
+        if prices is None:
+            return 0.0
+        inside, spans = self.spans(hours)
         total = 0.0
-        for step, usd in enumerate(prices.tolist()):
-            if edges[step] >= until:
-                break
-            total += usd * (min(edges[step + 1], until) - edges[step])
+        for usd, span in zip(prices.tolist(), spans, strict=False):
+            total += usd * span
         return total / inside
 
 

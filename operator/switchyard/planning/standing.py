@@ -50,8 +50,8 @@ class Standing:
 
 
 Forgone = tuple[values.ClassValue, model.Mode, float, float, values.SwitchCost | None]
-"""What a rig gives up for AI work: its class, the best other mode, $/h of that, $/h while it is handed over, and the way
-back, None where there is none. `switchyard.planning.placing` works it out, once per class, mode and pin."""
+"""What a rig gives up for AI work: its class, the best other mode, $/h of that, $/h while it is handed over, and the
+way back, None where there is none. `switchyard.planning.placing` works it out, once per class, mode and pin."""
 
 
 class Desk:
