@@ -128,7 +128,9 @@ class Purse:
 
     def refusal_of_kind(self, view: planning.RigView, target: model.Mode) -> str:
         """Why no rig of this one's pool and kind of mode may join a gang, whatever its circuit; "" if they may."""
-        return self._budget_of_all([(view, target)]) or self._share(view, target)
+        if view.enforced and self.left(view.pool) < 1:
+            return self._budget_of_all([(view, target)])
+        return self._share(view, target)
 
     def affords_all(self, wants: Iterable[Want]) -> bool:
         """Whether these rigs may set out together: a gang, or one that makes room for another."""

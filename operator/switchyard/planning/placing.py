@@ -166,14 +166,24 @@ def choose(
         surcharge: on top of what a rig forgoes.
     """
     mode = job.mode
-    rigs = [_Rigs(kind, slots, views) for kind, (slots, views) in stock.items()]
+    reserves: dict[tuple[str, model.Mode, model.Pin], dict[int, float]] = {}
+    rigs = [
+        _Rigs(
+            kind=kind,
+            slots=slots,
+            views=views,
+            surcharge=surcharge(kind) if surcharge is not None else 0.0,
+            # What a rig forgoes does not depend on its circuit.
+            reserves=reserves.setdefault((kind.class_key, kind.origin, kind.pin), {}),
+        )
+        for kind, (slots, views) in stock.items()
+    ]
 
     def price(one: _Rigs, replicas: int) -> float:
-        found = one.prices.get(replicas)
+        found = one.reserves.get(replicas)
         if found is None:
-            found = reserve(desk, one.kind, job, replicas) + (surcharge(one.kind) if surcharge is not None else 0.0)
-            one.prices[replicas] = found
-        return found
+            found = one.reserves[replicas] = reserve(desk, one.kind, job, replicas)
+        return found + one.surcharge
 
     line = sorted(rigs, key=lambda one: (price(one, one.slots) / one.slots, -one.slots, one.views[0].name))
     trial = purse.trial() if purse is not None else None
@@ -212,14 +222,13 @@ def choose(
     return best
 
 
+@dataclasses.dataclass(slots=True, kw_only=True, eq=False)
 class _Rigs:
-    """Rigs of a kind while a gang is put together: how many are used, and prices by replicas on one."""
+    """Rigs of a kind while a gang is put together: how many are used, and reserves by replicas on one."""
 
-    __slots__ = ("kind", "prices", "slots", "used", "views")
-
-    def __init__(self, kind: Kind, slots: int, views: list[planning.RigView]) -> None:
-        self.kind = kind
-        self.slots = slots
-        self.views = views
-        self.used = 0
-        self.prices: dict[int, float] = {}
+    kind: Kind
+    slots: int
+    views: list[planning.RigView]
+    surcharge: float
+    reserves: dict[int, float]
+    used: int = 0
