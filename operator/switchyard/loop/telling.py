@@ -18,6 +18,9 @@ _LOG = logging.getLogger(__name__)
 _FEW_SECONDS: Final = 3.0
 """Counts of rigs per mode change with every step of a hand-over: this is often enough for people."""
 
+_RIGS_AT_ONCE: Final = 100
+"""Statuses that are put together before others have their turn."""
+
 
 class Teller:
     """Gathers what there is to tell, and tells it as fast as the API server takes it, always as of now."""
@@ -66,8 +69,12 @@ class Teller:
         few = self._few or (bool(rigs) and time.monotonic() - self._few_at >= _FEW_SECONDS)
         self._rigs, self._planned, self._few, self._events = set(), False, False, []
         farm, now = self._store.snapshot(), self._clock.now()
-        told = farm.rigs if planned else (rig for rig in rigs if rig in farm.rigs)
-        commands = [*events, *self._reports.rigs(farm, told, now=now, planned=planned)]
+        told = list(farm.rigs) if planned else [rig for rig in rigs if rig in farm.rigs]
+        commands: list[cmd.Command] = [*events]
+        for begin in range(0, len(told), _RIGS_AT_ONCE):
+            part = told[begin : begin + _RIGS_AT_ONCE]
+            commands += self._reports.rigs(farm, part, now=now, planned=planned)
+            await asyncio.sleep(0)  # hand-overs and probes do not wait for the news of ten thousand rigs
         if few:
             commands += self._reports.few(farm, self._store.problems, now=now)
             self._few_at = time.monotonic()

@@ -32,12 +32,22 @@ class Listed:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Jobs:
-    """AIJobs as a class of rigs sees them: the best few that fit, some of those that do not, and how many in all."""
+class _Offers:
+    """What a class of rigs is offered.
 
+    Attributes:
+        local: modes that a rig can be moved to singly.
+        barred: refusals of other such modes.
+        fitting: the best few AIJobs that fit.
+        refused: some of those that do not.
+        jobs: how many there are in all.
+    """
+
+    local: tuple[model.Mode, ...]
+    barred: tuple[values.Refusal, ...]
     fitting: tuple[model.Mode, ...]
     refused: tuple[values.Refusal, ...]
-    count: int
+    jobs: int
 
 
 class Lister:
@@ -66,7 +76,7 @@ class Lister:
         self._working = working
         self._refusals = refusals
         self._lists: dict[object, Listed] = {}
-        self._jobs: dict[str, _Jobs] = {}
+        self._offers: dict[str, _Offers] = {}
         self._replicas = {
             placement.rig: placement.replicas for job in desk.gang_of.values() for placement in job.placement
         }
@@ -92,24 +102,25 @@ class Lister:
         self, view: planning.RigView, here: standing.Standing, chosen: model.Mode, found: choice.Choice | None
     ) -> Listed:
         value = here.value
-        jobs = self._jobs_of(view.class_key, value)
+        offers = self._offered(view.class_key, value)
         own = {mode for mode in (view.mode, chosen) if mode.kind is model.ModeKind.AI}
-        fitting = {*jobs.fitting, *(mode for mode in own if mode in value.worths)}
+        fitting = {*offers.fitting, *(mode for mode in own if mode in value.worths)}
         refusals = {
-            *jobs.refused,
-            *(refusal for mode, refusal in value.refusals.items() if mode.kind is not model.ModeKind.AI or mode in own),
+            *offers.barred,
+            *offers.refused,
+            *(value.refusals[mode] for mode in own if mode in value.refusals),
         }
         alternatives = [
-            *(self._own(view, mode, here, chosen, found) for mode in standing.choices(value)),
+            *(self._own(view, mode, here, chosen, found) for mode in offers.local),
             *(self._work(view, mode, here, chosen) for mode in fitting),
             *(self._demand(view, demand, here, chosen, found) for demand in self._desk.demands.values()),
             *(self._refused(view, refusal) for refusal in refusals),
         ]
         listed = sum(each.mode.name in self._desk.jobs for each in alternatives)
-        return Listed(alternatives=tuple(sorted(alternatives, key=_rank)), unlisted=max(0, jobs.count - listed))
+        return Listed(alternatives=tuple(sorted(alternatives, key=_rank)), unlisted=max(0, offers.jobs - listed))
 
-    def _jobs_of(self, class_key: str, value: values.ClassValue) -> _Jobs:
-        known = self._jobs.get(class_key)
+    def _offered(self, class_key: str, value: values.ClassValue) -> _Offers:
+        known = self._offers.get(class_key)
         if known is None:
             jobs = self._desk.jobs
             fits = [mode for mode in value.worths if mode.kind is model.ModeKind.AI]
@@ -123,10 +134,12 @@ class Lister:
                 waits = job is not None and job.state is model.JobState.PENDING
                 return not waits, -value.worths[mode].net_usd_per_hour, mode
 
-            known = self._jobs[class_key] = _Jobs(
+            known = self._offers[class_key] = _Offers(
+                local=standing.choices(value),
+                barred=tuple(each for mode, each in value.refusals.items() if mode.kind is not model.ModeKind.AI),
                 fitting=tuple(heapq.nsmallest(MOST_JOBS, fits, key=order)),
                 refused=tuple(lacking.values())[:MOST_REFUSED] if len(refused) > MOST_REFUSED else tuple(refused),
-                count=len(fits) + len(refused),
+                jobs=len(fits) + len(refused),
             )
         return known
 

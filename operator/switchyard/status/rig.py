@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from switchyard.fleet import model
@@ -205,10 +206,9 @@ def _step(record: records.Record) -> dict[str, Any]:
 
 
 def _decision(decision: request.Decision, *, record: records.Record | None, now: datetime.datetime) -> dict[str, Any]:
-    ranked = sorted(decision.alternatives, key=_rank)
-    shown = _worth_showing(ranked, chosen=decision.chosen)
+    shown = _shown(_Same(decision.alternatives), decision.chosen)
     message = decision.message
-    if unshown := len(ranked) - len(shown) + decision.unlisted:
+    if unshown := len(decision.alternatives) - len(shown) + decision.unlisted:
         message = f"{message} ({figures.count(unshown, 'more job')} not shown)".lstrip()
     built: dict[str, Any] = {
         "at": conditions.moment(now),
@@ -216,11 +216,11 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
         "reason": decision.reason,
         "message": message,
         "heldBy": decision.held_by,
-        "alternatives": [_alternative(entry) for entry in shown],
+        "alternatives": [*shown],
     }
     if decision.expert:
         built["expert"] = decision.expert
-    by_mode = {entry.mode: entry for entry in ranked}
+    by_mode = {entry.mode: entry for entry in decision.alternatives}
     chosen = by_mode.get(decision.chosen)
     current = by_mode.get(record.mode) if record is not None else None
     if chosen is not None and current is not None and chosen is not current:
@@ -231,6 +231,28 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
         if cost is not None:
             built["costUsd"] = figures.usd(cost)
     return built
+
+
+class _Same:
+    """Alternatives that are equal to themselves alone: rigs that are alike share theirs, and they are told once."""
+
+    __slots__ = ("alternatives",)
+
+    def __init__(self, alternatives: tuple[request.Alternative, ...]) -> None:
+        self.alternatives = alternatives
+
+    def __hash__(self) -> int:
+        return id(self.alternatives)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.alternatives is self.alternatives
+
+
+@functools.lru_cache(maxsize=1024)
+def _shown(same: _Same, chosen: model.Mode) -> tuple[Mapping[str, Any], ...]:
+    """Alternatives as people see them, best first."""
+    ranked = sorted(same.alternatives, key=_rank)
+    return tuple(_alternative(entry) for entry in _worth_showing(ranked, chosen=chosen))
 
 
 def _worth_showing(ranked: list[request.Alternative], *, chosen: model.Mode) -> list[request.Alternative]:
