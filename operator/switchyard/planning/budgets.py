@@ -129,7 +129,7 @@ class Purse:
     def refusal_of_kind(self, view: planning.RigView, target: model.Mode) -> str:
         """Why no rig of this one's pool and kind of mode may join a gang, whatever its circuit; "" if they may."""
         if view.enforced and self.left(view.pool) < 1:
-            return self._budget_of_all([(view, target)])
+            return f"budget switching.maxConcurrent of GPUPool {view.pool} (1 wanted, 0 left)"
         return self._share(view, target)
 
     def affords_all(self, wants: Iterable[Want]) -> bool:

@@ -133,14 +133,18 @@ def kind_of(desk: standing.Desk, view: planning.RigView, *, stopped: bool = Fals
 
 def usable(desk: standing.Desk, job: model.Job, kinds: Mapping[Kind, list[planning.RigView]]) -> Stock:
     """The kinds of rigs that a job could run on."""
-    classes = desk.request.classes
+    classes, key, mode = desk.request.classes, job.key, job.mode
+    slots_of = {name: value.slots.get(key, 0) if mode in value.worths else 0 for name, value in classes.items()}
+    ways: dict[tuple[str, model.Mode], bool] = {}
     found: Stock = {}
     for kind, views in kinds.items():
-        value = classes[kind.class_key]
-        slots = value.slots.get(job.key, 0)
-        if not slots or not views or job.mode not in value.worths or job.mode in kind.barred:
+        slots = slots_of[kind.class_key]
+        if not slots or not views or mode in kind.barred:
             continue
-        if desk.cost(kind.class_key, kind.origin, job.mode) is not None:
+        move = kind.class_key, kind.origin
+        if move not in ways:
+            ways[move] = desk.cost(*move, mode) is not None
+        if ways[move]:
             found[kind] = (slots, views)
     return found
 
