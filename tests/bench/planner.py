@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench import report
+from bench import report, tick
 from switchyard.planning import program, program_values
 
 NAME: Final = "planner"
@@ -37,7 +37,7 @@ _HOW: Final = (
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
     """What this benchmark can be told."""
-    group.add_argument("--repeats", type=int, default=_REPEATS, help="of every plan")
+    group.add_argument("--repeats", type=int, default=_REPEATS, help="of every plan, and ticks after the first")
 
 
 async def run(options: argparse.Namespace, say: Callable[[str], None]) -> report.Section:
@@ -58,12 +58,16 @@ async def run(options: argparse.Namespace, say: Callable[[str], None]) -> report
             row |= {"gap": answer.gap, "admitted": len(answer.admitted), "stopped": len(answer.stopped)}
         rows.append(row)
         say(f"{gpus:,} GPUs, {gangs:,} gangs: {statistics.median(seconds):.2f} s, gap {row.get('gap', math.nan):.3%}")
+    ticks = []
+    for count, jobs, goal in tick.SIZES:
+        found = tick.measure(rigs=count, gangs=jobs, ticks=options.repeats + 1, say=say)
+        ticks.append(found | {"goal_seconds": goal})
     return report.Section(
         name=NAME,
         title="A plan",
-        how=tuple(paragraph.format(classes=_CLASSES, repeats=options.repeats) for paragraph in _HOW),
-        figures=tuple(_figure(row) for row in rows),
-        raw={"plans": rows},
+        how=(*(paragraph.format(classes=_CLASSES, repeats=options.repeats) for paragraph in _HOW), *tick.HOW),
+        figures=(*(_figure(row) for row in rows), *(figure for row in ticks for figure in tick.figures(row))),
+        raw={"plans": rows, "ticks": ticks},
         machine={**report.machine(kubernetes="not used"), "others_percent": busy.others_percent()},
         tried=options.repeats != _REPEATS,
     )
