@@ -65,32 +65,43 @@ class View:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ahead:
-    """The present seen with the look-ahead: [S, B] what being in each state is worth from now on, $, for each row."""
+    """The present seen with the look-ahead.
+
+    Attributes:
+        usd: [S, B] what being in each state is worth from now on, $, for each row.
+        view: what it was worked out from.
+        wanted: [B] share of each row's rig that is wanted.
+        columns: [S, B] where to be, for each state and row.
+    """
 
     usd: Floats
     view: View
     wanted: Floats
+    columns: Ints
 
     def targets(self, *, rows: Ints, current: Ints) -> Ints:
         """Columns to be in, for askers in columns `current` of rows `rows`; where no state is known, they stay."""
         states = self.view.state_of[current]
-        price = self.priced(rows=rows, states=np.maximum(states, 0))
         # One coin stands for all: who mines another goes over to it without leaving the state.
-        found: Ints = np.where(states < 0, current, np.array(self.view.columns)[price.argmax(axis=1)])
+        found: Ints = np.where(states < 0, current, self.columns[states, rows])
         return current if (found == current).all() else found
 
     def priced(self, *, rows: Ints, states: Ints) -> Floats:
         """[n, S]: what each state is worth to askers in `states`, less the way there."""
-        price: Floats = self.usd.T[rows] - self.view.moves_usd[states]
-        work = self.view.work
-        if work >= 0 and self.view.eviction_usd:
-            leaving = np.flatnonzero(states == work)
-            lost = self.wanted[rows[leaving]] * self.view.eviction_usd
-            price[leaving] -= lost[:, None]
-            price[leaving, work] += lost
-        # Who is as well off where it stands stays.
-        price[np.arange(len(rows)), states] += 1e-9
-        return price
+        return _priced(self.usd, self.view, self.wanted)[states, rows]
+
+
+def _priced(usd: Floats, view: View, wanted: Floats) -> Floats:
+    """[S, B, S]: what each state is worth to each row's rig in each state, less the way there."""
+    price: Floats = usd.T[None] - view.moves_usd[:, None, :]
+    if view.work >= 0 and view.eviction_usd:
+        lost = wanted * view.eviction_usd
+        price[view.work] -= lost[:, None]
+        price[view.work, :, view.work] += lost
+    here = np.arange(len(usd))
+    # Who is as well off where it stands stays.
+    price[here, :, here] += 1e-9
+    return price
 
 
 def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) -> tuple[Ahead, remembered.Table]:
@@ -112,7 +123,8 @@ def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) 
     if view.work >= 0:
         resting = -view.rest_watts * rate
         usd[view.work] += (resting - earns[view.work]) * hours * (1 - wanted)
-    return Ahead(usd=usd, view=view, wanted=wanted), table
+    columns = np.array(view.columns)[_priced(usd, view, wanted).argmax(axis=2)]
+    return Ahead(usd=usd, view=view, wanted=wanted, columns=columns), table
 
 
 def _some(all_ranks: Ints) -> Ints:
