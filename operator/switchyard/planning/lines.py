@@ -406,7 +406,7 @@ class _Line:
             revenue=earned,
             watts=watts,
             rest_watts=value.rest_watts,
-            moves_usd=self._moves[np.ix_(columns, columns)],
+            moves_usd=self._moves[np.array(columns)[:, None], columns],
             eviction_usd=wanted.eviction_usd if wanted is not None else 0.0,
             work=work,
             tally=tally,

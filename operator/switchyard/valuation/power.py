@@ -87,7 +87,9 @@ def _by_feed(
     profile: quotes.Profile | None,
 ) -> values.Outlook:
     found = forecast.path(value=usd_per_kwh - adder_usd_per_kwh, now=now, curve=curve, profile=profile)
-    later = (value + adder_usd_per_kwh for value in found.values[1:])
+    later = found.values[1:]
+    if adder_usd_per_kwh:
+        later = tuple(value + adder_usd_per_kwh for value in later)
     return values.Outlook(hours=found.hours, usd_per_kwh=(usd_per_kwh, *later))
 
 
