@@ -16,15 +16,23 @@ import numpy as np
 import numpy.typing as npt
 
 from switchyard.fleet import model
-from switchyard.planning import crews, demand, experts, lookahead, remembered, standing, work_function
+from switchyard.planning import (
+    crews,
+    demand,
+    experts,
+    fitting,
+    lookahead,
+    moving,
+    positions,
+    remembered,
+    standing,
+    work_function,
+)
 from switchyard.planning import request as planning
 from switchyard.valuation import values
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-RANKS: Final = 128
-"""Ranks that are worked out for a line with AI work, at most."""
 
 _SMOOTHING_HOURS: Final = 4.0
 """Half-life of what the look-ahead takes a coin to earn: shorter swings are noise to it."""
@@ -142,16 +150,19 @@ def worked_out(
     modes = (*local, wanted.mode) if wanted is not None else tuple(local)
     if not local or not crew.kinds:
         return None
-    costs = _costs(desk, value, modes, before.costs if before is not None else None)
-    moves = costs.usd if costs.metric is not None else _dollars(costs, value, modes, wanted)
+    costs = moving.costs(desk, value, modes, before.costs if before is not None else None)
+    rate = wanted.revenue_usd_per_hour if wanted is not None else None
+    moves = costs.usd if costs.metric is not None else moving.dollars(costs, value, modes, rate)
     metric = costs.metric if costs.metric is not None else work_function.metric(moves)
     occupied = {kind.view.mode for kind in crew.kinds}
     line = _Line(desk, value, modes, moves, metric, costs, wanted)
-    ranks = _ranks(len(crew) + busy) if wanted is not None else np.ones(1, dtype=np.int64)
+    ranks = positions.ranks(len(crew) + busy) if wanted is not None else np.ones(1, dtype=np.int64)
     rewards = line.rewards(ranks, occupied)
-    memory = line.recalled(before, ranks, rewards, occupied)
-    told = line.tick(memory, ranks, rewards, _placed(crew, ranks, busy, modes, moves, wanted), names)
-    if line.fresh(before):
+    memory = fitting.recalled(before, line.frame(ranks, rewards, occupied))
+    work = len(local) if wanted is not None else -1
+    placed = positions.placed(crew, ranks, busy=busy, modes=modes, moves_usd=moves, work=work)
+    told = line.tick(memory, ranks, rewards, placed, names)
+    if fitting.fresh(before, modes):
         return dataclasses.replace(told, seat=int(memory.shadows[experts.WORK_FUNCTION][0]))
     return told
 
@@ -175,6 +186,7 @@ class _Line:
         self._costs = costs
         self._wanted = wanted
         self._work = len(modes) - 1 if wanted is not None else -1
+        self._revenue = self._earned()
 
     def rewards(self, ranks: Ints, occupied: set[model.Mode]) -> Floats:
         """[B, K]; a mode that no rig is in counts with a haircut for what its quotes cannot be trusted."""
@@ -189,112 +201,26 @@ class _Line:
         found = np.empty((len(ranks), len(self._modes)))
         found[:, : len(nets)] = nets
         if wanted is not None:
-            share = _share(wanted, ranks)
+            share = positions.share(wanted.rigs, ranks)
             resting = standing.resting_net(value)
             working = wanted.revenue_usd_per_hour - value.ai_watts * value.usd_per_watt_hour
             found[:, -1] = resting + share * (working - resting)
         return found
 
-    def fresh(self, before: remembered.Line | None) -> bool:
-        """Whether nothing is known of the line: it is new, or there was no coin to mine at a known price so far."""
-        if before is None or not any(mode in self._modes for mode in before.modes):
-            return True
-        mining = model.ModeKind.MINING
-        return any(mode.kind is mining for mode in self._modes) and all(
-            mode.kind is not mining for mode in before.modes
-        )
-
-    def recalled(
-        self, before: remembered.Line | None, ranks: Ints, rewards: Floats, occupied: set[model.Mode]
-    ) -> remembered.Line:
-        """The memory in today's columns and rows."""
-        size, rows = len(self._modes), len(ranks)
-        if before is None or self.fresh(before):
-            seat = self._seat(rewards[0], occupied)
-            start = np.full(rows, seat, dtype=np.int64)
-            coins = [place for place, mode in enumerate(self._modes) if mode.kind is model.ModeKind.MINING]
-            coin = seat if seat in coins else max(coins, key=lambda place: rewards[0, place], default=-1)
-            return remembered.Line(
-                modes=self._modes,
-                ranks=ranks,
-                work_usd=np.tile(self._seeds(seat, occupied), (rows, 1)),
-                coins_usd=self._metric[coin].copy() if coin >= 0 else np.zeros(size),
-                coin=coin,
-                revenue=self._revenue(),
-                shadows=dict.fromkeys(self._names(), start),
-                scores=dict.fromkeys(self._names(), 0.0),
-                leader=experts.FIRST,
-            )
-        if before.modes == self._modes and len(before.ranks) == rows and (before.ranks == ranks).all():
-            return before
-        return self._fitted(before, ranks, rewards)
-
-    def _fitted(self, before: remembered.Line, ranks: Ints, rewards: Floats) -> remembered.Line:
-        old = {mode: place for place, mode in enumerate(before.modes)}
-        kept = [(place, old[mode]) for place, mode in enumerate(self._modes) if mode in old]
-        new, was = np.array([pair[0] for pair in kept]), np.array([pair[1] for pair in kept])
-        rows = np.abs(ranks[:, None] / ranks[-1] - before.ranks[None, :] / before.ranks[-1]).argmin(axis=1)
-        # What is new stands where the known modes would get to it from.
-        work = (before.work_usd[rows][:, was][:, :, None] + self._metric[new][None]).min(axis=1)
-        coins = (before.coins_usd[was][:, None] + self._metric[new]).min(axis=0)
-        work[:, new] = np.minimum(work[:, new], before.work_usd[rows][:, was])
-        revenue = self._revenue()
-        revenue[new] = before.revenue[was]
-        place_of = np.full(len(before.modes), -1, dtype=np.int64)
-        place_of[was] = new
-        rest = self._seat(rewards[0], set())
-        shadows = {}
-        for name in self._names():
-            told = before.shadows.get(name)
-            if told is None:
-                shadows[name] = np.full(len(ranks), rest, dtype=np.int64)
-            else:
-                moved = place_of[told[rows]]
-                shadows[name] = np.where(moved < 0, rest, moved)
-        coin = int(place_of[before.coin]) if before.coin >= 0 else -1
-        if coin < 0:
-            mined = [place for place, mode in enumerate(self._modes) if mode.kind is model.ModeKind.MINING]
-            coin = max(mined, key=lambda place: rewards[0, place], default=-1)
-        same = before.modes == self._modes
-        return dataclasses.replace(
-            before,
+    def frame(self, ranks: Ints, rewards: Floats, occupied: set[model.Mode]) -> fitting.Frame:
+        """The line today, for its memory to be fitted to."""
+        return fitting.Frame(
             modes=self._modes,
+            work=self._work,
             ranks=ranks,
-            work_usd=work - work.min(axis=1, keepdims=True),
-            coins_usd=coins - coins.min(),
-            coin=coin,
-            revenue=revenue,
-            shadows=shadows,
-            scores={name: before.scores.get(name, min(before.scores.values())) for name in self._names()},
-            leader=before.leader if before.leader in shadows else experts.FIRST,
-            rewards=None,
-            table=None,
-            costs=before.costs if same else None,
+            rewards=rewards,
+            revenue=self._revenue,
+            moves_usd=self._moves,
+            metric=self._metric,
+            occupied=occupied,
         )
 
-    def _names(self) -> list[str]:
-        return [experts.WORK_FUNCTION, experts.LOOK_AHEAD, *(f"{experts.STAY}{mode}" for mode in self._modes)]
-
-    def _seat(self, rewards: Floats, occupied: set[model.Mode]) -> int:
-        """Where a line begins: what pays for its start within the hour, from rest; else rest, or wherever it is."""
-        rest = next((place for place, mode in enumerate(self._modes) if mode == model.IDLE), None)
-        local = [place for place in range(len(self._modes)) if place != self._work]
-        here = [place for place in local if self._modes[place] in occupied and place != rest]
-        if here:
-            return max(here, key=lambda place: rewards[place])
-        if rest is None:
-            return max(local, key=lambda place: rewards[place])
-        return max(
-            local, key=lambda place: (rewards[place] * standing.PAYBACK_HOURS - self._moves[rest, place], place == rest)
-        )
-
-    def _seeds(self, seat: int, occupied: set[model.Mode]) -> Floats:
-        """The work function of a line that is seen for the first time: elsewhere costs the way there."""
-        here = [place for place, mode in enumerate(self._modes) if mode in occupied and mode != model.IDLE]
-        found: Floats = self._metric[[seat, *here]].min(axis=0)
-        return found
-
-    def _revenue(self) -> Floats:
+    def _earned(self) -> Floats:
         found = np.zeros(len(self._modes))
         for place, mode in enumerate(self._modes):
             worth = self._value.worths.get(mode)
@@ -303,13 +229,13 @@ class _Line:
         return found
 
     def tick(
-        self, memory: remembered.Line, ranks: Ints, rewards: Floats, placed: _Placed, names: frozenset[str]
+        self, memory: remembered.Line, ranks: Ints, rewards: Floats, placed: positions.Placed, names: frozenset[str]
     ) -> Told:
         """Experts advance, shadows are played, and one leads."""
         desk, hours = self._desk, self._desk.hours
         advanced = work_function.advance(work=memory.work_usd, rewards=rewards, hours=hours, d=self._metric)
         coin, coins = self._coin(memory, rewards, hours)
-        fresh = self._revenue()
+        fresh = self._revenue
         revenue = fresh + (memory.revenue - fresh) * 0.5 ** (hours / _SMOOTHING_HOURS)
         tally = memory.tally
         if self._wanted is not None:
@@ -334,7 +260,7 @@ class _Line:
             rewards=earned if earned is not None and earned.shape == rewards.shape else rewards,
             moves_usd=self._moves,
             lost_usd=self._lost(ranks),
-            weights=_weights(ranks),
+            weights=positions.weights(ranks),
             hours=hours,
         )
         shadows, scores = experts.played(stage, experts=playing, shadows=memory.shadows, scores=memory.scores)
@@ -385,7 +311,7 @@ class _Line:
     def _lost(self, ranks: Ints) -> Floats:
         found = np.zeros((len(ranks), len(self._modes)))
         if self._wanted is not None:
-            found[:, -1] = _share(self._wanted, ranks) * self._wanted.eviction_usd
+            found[:, -1] = positions.share(self._wanted.rigs, ranks) * self._wanted.eviction_usd
         return found
 
     def _view(self, ranks: Ints, revenue: Floats, coin: int, tally: demand.Tally | None) -> lookahead.View:
@@ -451,96 +377,3 @@ def _layout(modes: tuple[model.Mode, ...]) -> _Layout:
 def _stays(modes: tuple[model.Mode, ...]) -> Mapping[str, int]:
     """The experts that stay, by name."""
     return {f"{experts.STAY}{mode}": place for place, mode in enumerate(modes)}
-
-
-def _share(wanted: Wanted, ranks: Ints) -> Floats:
-    """[B] how much of each rank's rig is wanted, 0 to 1."""
-    found: Floats = np.minimum(np.maximum(wanted.rigs - (ranks - 1), 0.0), 1.0)
-    return found
-
-
-@functools.lru_cache(maxsize=64)
-def _ranks(rigs: int) -> Ints:
-    """Ranks that stand for all."""
-    return np.unique(np.round(np.linspace(1, rigs, min(rigs, RANKS))).astype(np.int64))
-
-
-def _weights(ranks: Ints) -> Floats:
-    """How many rigs each rank stands for: those that are nearest."""
-    return _weighed(ranks.tobytes())
-
-
-@functools.lru_cache(maxsize=64)
-def _weighed(told: bytes) -> Floats:
-    ranks = np.frombuffer(told, dtype=np.int64)
-    if len(ranks) == 1:
-        return np.ones(1)
-    edges = np.concatenate([[0.5], (ranks[1:] + ranks[:-1]) / 2, [ranks[-1] + 0.5]])
-    return np.diff(edges)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Placed:
-    """Rigs with their rows and columns, [n] each."""
-
-    views: Sequence[planning.RigView]
-    rows: Ints
-    columns: Ints
-
-
-def _placed(
-    crew: crews.Crew,
-    ranks: Ints,
-    busy: int,
-    modes: tuple[model.Mode, ...],
-    moves: Floats,
-    wanted: Wanted | None,
-) -> _Placed:
-    """Each rig's place: who is at work stands in front, then who is called most cheaply, then by name."""
-    order = {mode: place for place, mode in enumerate(modes)}
-    columns = np.empty(len(crew), dtype=np.int64)
-    for kind in crew.kinds:
-        columns[kind.places] = order[kind.view.mode]
-    rows = np.zeros(len(crew), dtype=np.int64)
-    if len(ranks) > 1 and wanted is not None:
-        way = moves[:, order[wanted.mode]].copy()
-        way[order[wanted.mode]] = -1.0
-        line = np.argsort(way[columns], kind="stable")
-        edges = (ranks[1:] + ranks[:-1]) / 2
-        rows[line] = np.searchsorted(edges, np.arange(busy + 1, busy + len(line) + 1), side="left")
-    return _Placed(views=crew.views, rows=rows, columns=columns)
-
-
-def _costs(
-    desk: standing.Desk,
-    value: values.ClassValue,
-    modes: tuple[model.Mode, ...],
-    known: remembered.Costs | None,
-) -> remembered.Costs:
-    if known is not None and known.source is desk.request.costs and known.modes == modes:
-        return known
-    size = len(modes)
-    seconds, usd = np.zeros((size, size)), np.zeros((size, size))
-    for x, origin in enumerate(modes):
-        for y, target in enumerate(modes):
-            cost = desk.cost(value.rig_class.key, origin, target)
-            seconds[x, y] = 0.0 if cost is None else cost.seconds
-            usd[x, y] = standing.NEVER_USD if cost is None else cost.usd
-    timed = bool(seconds.any())
-    return remembered.Costs(
-        source=desk.request.costs,
-        modes=modes,
-        seconds=seconds,
-        usd=usd,
-        metric=None if timed else work_function.metric(usd),
-    )
-
-
-def _dollars(
-    costs: remembered.Costs, value: values.ClassValue, modes: tuple[model.Mode, ...], wanted: Wanted | None
-) -> Floats:
-    rates = np.array([standing.rate(value, mode) for mode in modes])
-    if wanted is not None:
-        rates[-1] = max(wanted.revenue_usd_per_hour, value.ai_watts * abs(value.usd_per_watt_hour))
-    found: Floats = costs.seconds / 3600 * np.maximum(rates[:, None], rates[None, :]) + costs.usd
-    return found
