@@ -122,6 +122,43 @@ def test_a_node_that_is_lost_breaks_the_gang_when_its_pods_are() -> None:
     assert world.gang().verdict.reason == "NodeLost"
 
 
+def test_a_lost_claim_breaks_the_gang_when_a_pod_is_lost_and_the_next_admission_mends_it() -> None:
+    world = running()
+    node = world.nodes["r1"]
+    world.nodes["r1"] = dataclasses.replace(
+        node,
+        labels={**node.labels, names.LABEL_CLAIM: "nonsense"},
+        annotations={**node.annotations, names.ANNOTATION_HANDOVER: "{}"},
+    )
+    advance_all(world, rounds=2)
+    found = world.record("r1")
+    assert found is not None
+    assert (found.mode, found.step, found.claim) == (hw.AI, rec.Step.SETTLED, "nonsense")
+    assert world.gang().verdict.kind is Kind.RUNNING, "work that runs is not stopped for a label"
+
+    lost = next(key for key, pod in world.pods.items() if pod.node_name == "r1")
+    world.pods[lost] = dataclasses.replace(world.pods[lost], phase=model.PodPhase.FAILED, ready=False)
+    advance_all(world)
+    assert (world.gang().verdict.kind, world.gang().verdict.reason) == (Kind.BROKEN, "ClaimLost")
+
+    world.set_job(state=model.JobState.PREEMPTING)
+    for rig in ("r1", "r2"):
+        world.do(*world.start(model.IDLE, rig, reason="Preempted").commands)
+    advance_all(world, rounds=1)
+    survivor = next(pod for pod in world.pods.values() if pod.node_name == "r2")
+    assert survivor.notice_deadline is not None
+    assert survivor.deleting_since is None, "the other rig's work has its notice"
+    advance_all(world, rounds=60)
+    assert world.gang().verdict.kind is Kind.STOPPED
+    world.admit("r1", "r2")
+    for rig in ("r1", "r2"):
+        world.do(*world.start(hw.AI, rig).commands)
+    advance_all(world)
+    assert world.gang().verdict.kind is Kind.RUNNING
+    assert {node.labels[names.LABEL_CLAIM] for node in world.nodes.values()} == {world.jobs["tenant/train"].uid}
+    assert all(world.owners(rig) == {"work:train"} for rig in ("r1", "r2"))
+
+
 def test_a_rig_that_is_never_claimed_breaks_the_gang_after_a_while() -> None:
     world = hw.World(rigs=("r1", "r2"))
     world.bring(hw.KAS, "r1")

@@ -151,11 +151,16 @@ def _lost(
         if late:
             return _broken("RigNotClaimed", f"rig {placement.rig} was not handed over in time")
         return None
-    if record.settled and not node.ready:
+    # A claim that is not the job's own (a record made anew beside an overwritten label) keeps nobody out who is in, but
+    # a Pod that is lost finds no way back: only then is it worth the whole gang's notice, and a new claim.
+    closed = not node.ready or record.claim != job.uid
+    if record.settled and closed:
         here = observe.of_job(farm, job, placement.rig)
         done = sum(1 for pod in here if pod.phase is model.PodPhase.SUCCEEDED)
         alive = sum(1 for pod in here if pod.deleting_since is None and not observe.finished(pod))
         if done + alive < placement.replicas:
+            if node.ready:
+                return _broken("ClaimLost", f"rig {placement.rig} does not carry the job's claim and has lost its Pods")
             return _broken("NodeLost", f"the Node of rig {placement.rig} is not ready and has lost its Pods")
     return None
 
