@@ -122,6 +122,38 @@ def test_suspended_work_stops_in_good_order_and_may_go_on(yard: farmyard.Yard) -
     assert yard.agents.owners.overlaps == ()
 
 
+def test_a_claim_that_was_lost_with_its_record_comes_back_with_the_next_admission(yard: farmyard.Yard) -> None:
+    rigs = ("claim-1", "claim-2")
+    yard.build(rigs_there=[things.machine(rig) for rig in rigs], objects=mines(yard))
+    yard.eventually(lambda: yard.expect_modes(mining(*rigs)))
+    yard.apply(things.aijob("claimed", replicas=2))
+    yard.eventually(lambda: yard.job("claimed", "Running", "True"))
+    marks = {"labels": {names.LABEL_CLAIM: "nonsense"}, "annotations": {names.ANNOTATION_HANDOVER: "{}"}}
+    yard.patch("Node", "claim-1", {"metadata": marks})
+
+    def taken_over() -> None:
+        metadata = yard.get("Node", "claim-1")["metadata"]
+        assert '"claim":"nonsense"' in metadata["annotations"][names.ANNOTATION_HANDOVER]
+
+    yard.eventually(taken_over)
+    (lost,) = [pod for pod in yard.workers("claimed") if pod["spec"].get("nodeName") == "claim-1"]
+    yard.delete("Pod", lost["metadata"]["name"], namespace=things.TENANT)
+
+    def again() -> None:
+        job = yard.get("AIJob", "claimed", things.TENANT)
+        assert job["status"]["attempts"] == 2
+        claims = {yard.get("Node", rig)["metadata"]["labels"].get(names.LABEL_CLAIM) for rig in rigs}
+        assert claims == {job["metadata"]["uid"]}
+        yard.job("claimed", "Running", "True")
+        yard.expect_modes(working("claimed", *rigs))
+
+    yard.eventually(again, seconds=60)
+    assert any("claim-1 does not carry" in event["note"] for event in yard.events("AIJob", "claimed"))
+    # The work on the other rig was told, and has saved.
+    assert any(left.notice and left.checkpoint for left in yard.agents.departures.seen)
+    assert yard.agents.owners.overlaps == ()
+
+
 def test_a_template_that_the_server_refuses_ends_the_job_with_its_words(yard: farmyard.Yard) -> None:
     yard.build(rigs_there=[things.machine("bad-1")], objects=mines(yard))
     yard.eventually(lambda: yard.expect_modes(mining("bad-1")))
