@@ -14,9 +14,10 @@ import pytest
 import yaml
 from aiohttp import web
 
+import market_clock
 from switchyard.market import feeds, quotes
 
-START = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
+START = market_clock.START
 POWER = {
     "quantity": "ElectricityPrice",
     "unit": "USD/MWh",
@@ -26,62 +27,15 @@ POWER = {
 }
 
 
-class Clock:
-    """Stands still until it is moved; wakes sleepers in the order of their time."""
-
-    def __init__(self) -> None:
-        self._now = START
-        self._sleepers: list[tuple[datetime.datetime, asyncio.Event]] = []
-
-    def now(self) -> datetime.datetime:
-        return self._now
-
-    def real_seconds(self, seconds: float) -> float:
-        return seconds
-
-    async def sleep(self, seconds: float) -> None:
-        event = asyncio.Event()
-        self._sleepers.append((self._now + datetime.timedelta(seconds=seconds), event))
-        await event.wait()
-
-    async def move(self, **span: float) -> None:
-        await settle()
-        target = self._now + datetime.timedelta(**span)
-        while due := sorted((entry for entry in self._sleepers if entry[0] <= target), key=lambda entry: entry[0]):
-            self._now = max(self._now, due[0][0])
-            self._sleepers.remove(due[0])
-            due[0][1].set()
-            await settle()
-        self._now = target
-
-
-async def settle() -> None:
-    """Let everything run that can, file reads in threads too."""
-    for _ in range(5):
-        await asyncio.sleep(0.002)
-
-
-@contextlib.asynccontextmanager
-async def running(found: feeds.Feeds) -> AsyncIterator[None]:
-    task = asyncio.create_task(found.run())
-    await settle()
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+@pytest.fixture
+def clock() -> market_clock.Clock:
+    return market_clock.Clock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def found(clock: Clock) -> AsyncIterator[feeds.Feeds]:
+async def found(clock: market_clock.Clock) -> AsyncIterator[feeds.Feeds]:
     made = feeds.Feeds(clock)
-    async with running(made):
+    async with market_clock.running(made):
         yield made
 
 
@@ -91,7 +45,7 @@ def state(found: feeds.Feeds, name: str = "power") -> feeds.FeedState:
     return known
 
 
-def value(found: feeds.Feeds, clock: Clock, name: str = "power") -> float | None:
+def value(found: feeds.Feeds, clock: market_clock.Clock, name: str = "power") -> float | None:
     quote = found.market(clock.now()).trusted(name)
     return quote.value if quote is not None else None
 
@@ -111,7 +65,7 @@ def write(path: Path, *rows: tuple[float, object]) -> None:
 
 
 async def test_a_bad_price_moves_nothing_and_a_true_one_comes_through(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "p.csv"
     write(path, (-60, 40), (70, 4000), (73, 41), (100, 900))
@@ -135,7 +89,7 @@ async def test_a_bad_price_moves_nothing_and_a_true_one_comes_through(
 
 
 async def test_the_switch_turns_it_off_and_a_static_value_is_always_meant(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "p.csv"
     write(path, (-60, 40), (70, 4000))
@@ -144,18 +98,18 @@ async def test_the_switch_turns_it_off_and_a_static_value_is_always_meant(
     await clock.move(minutes=71)
     assert value(found, clock) == 4.0
     found.set("typed", {**POWER, "source": {"static": {"value": "4000"}}}, START)
-    await settle()
+    await market_clock.settle()
     assert value(found, clock, "typed") == 4.0
 
 
 async def test_after_a_restart_a_bad_price_is_held_against_the_last_good_one_of_the_status(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "p.csv"
     write(path, (-60, 4000), (5, 42))
     told = {"value": "40", "unit": "USD/MWh", "asOf": "2026-03-01T11:50:00Z"}
     found.set("power", in_file(path), START, last_good=told)
-    await settle()
+    await market_clock.settle()
     assert (state(found).reason, value(found, clock)) == ("Outlier", 0.04)
     await clock.move(minutes=6)
     assert (state(found).reason, value(found, clock)) == ("", 0.042)
@@ -175,19 +129,19 @@ async def test_after_a_restart_a_bad_price_is_held_against_the_last_good_one_of_
     ],
 )
 async def test_what_a_status_says_is_passed_over_where_it_makes_no_sense(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path, told: dict[str, Any]
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path, told: dict[str, Any]
 ) -> None:
     found.set("power", in_file(tmp_path / "none.csv"), START, last_good=told)
-    await settle()
+    await market_clock.settle()
     assert found.market(START).quotes == {}
 
 
 async def test_a_dead_source_after_a_restart_leaves_the_old_value_to_age(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
 ) -> None:
     told = {"value": "40", "unit": "USD/MWh", "asOf": "2026-03-01T11:50:00Z"}
     found.set("power", in_file(tmp_path / "none.csv"), START, last_good=told)
-    await settle()
+    await market_clock.settle()
     assert value(found, clock) == 0.04
     await clock.move(minutes=30)
     trusted = found.market(clock.now()).quotes["power"]
@@ -205,42 +159,48 @@ def german(**changes: Any) -> dict[str, Any]:
     return {**POWER, "unit": "EUR/MWh", "source": {"static": {"value": "100"}}, **changes}
 
 
-async def test_a_price_in_euro_needs_a_rate_and_follows_it(found: feeds.Feeds, clock: Clock) -> None:
+async def test_a_price_in_euro_needs_a_rate_and_follows_it(found: feeds.Feeds, clock: market_clock.Clock) -> None:
     found.set("power", german(exchange={"priceFeed": "euro"}), START)
-    await settle()
+    await market_clock.settle()
     assert (state(found).reason, state(found).value, value(found, clock)) == ("NoExchangeRate", 100.0, None)
     changes: list[str] = []
     found.on_change = changes.append
     found.set("euro", EURO, START)
-    await settle()
+    await market_clock.settle()
     assert value(found, clock) == pytest.approx(0.11)
     assert found.market(START).quotes["power"].unit == "USD/kWh"
     assert (state(found).reason, state(found).value, state(found).unit) == ("", 100.0, "EUR/MWh")
     assert set(changes) == {"euro", "power"}
     found.set("euro", {**EURO, "source": {"static": {"value": "1.20"}}}, START)
-    await settle()
+    await market_clock.settle()
     assert value(found, clock) == pytest.approx(0.12)
     found.remove("euro")
     assert (value(found, clock), state(found).reason) == (None, "NoExchangeRate")
 
 
-async def test_a_fixed_rate_and_cents(found: feeds.Feeds, clock: Clock) -> None:
-    found.set("power", german(unit="ct/kWh", source={"static": {"value": "9.5"}}, exchange={"rate": "1.2"}), START)
-    await settle()
+async def test_a_fixed_rate_and_cents(found: feeds.Feeds, clock: market_clock.Clock) -> None:
+    found.set(
+        "power",
+        german(unit="ct/kWh", source={"static": {"value": "9.5"}}, exchange={"rate": "1.2"}),
+        START,
+    )
+    await market_clock.settle()
     assert value(found, clock) == pytest.approx(0.114)
 
 
-async def test_a_feed_of_another_thing_is_no_rate(found: feeds.Feeds, clock: Clock) -> None:
+async def test_a_feed_of_another_thing_is_no_rate(found: feeds.Feeds, clock: market_clock.Clock) -> None:
     found.set("euro", {**EURO, "unit": "USD/GBP"}, START)
     found.set("power", german(exchange={"priceFeed": "euro"}), START)
-    await settle()
+    await market_clock.settle()
     assert (state(found).reason, value(found, clock)) == ("WrongExchangeRate", None)
     found.set("power", german(exchange={"priceFeed": "power"}), START)
-    await settle()
+    await market_clock.settle()
     assert (state(found).reason, value(found, clock)) == ("WrongExchangeRate", None)
 
 
-async def test_a_rate_that_died_takes_the_price_with_it(found: feeds.Feeds, clock: Clock, tmp_path: Path) -> None:
+async def test_a_rate_that_died_takes_the_price_with_it(
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
+) -> None:
     path = tmp_path / "fx.csv"
     path.write_text("time,value\n2026-03-01T11:59:00Z,1.1\n")
     found.set("euro", {**EURO, "source": {"file": {"path": str(path), "format": "CSV"}}}, START)
@@ -256,7 +216,7 @@ async def test_a_rate_that_died_takes_the_price_with_it(found: feeds.Feeds, cloc
 # --- prices to come --------------------------------------------------------------------------------------------
 
 
-def curve(found: feeds.Feeds, clock: Clock) -> quotes.Curve | None:
+def curve(found: feeds.Feeds, clock: market_clock.Clock) -> quotes.Curve | None:
     return found.market(clock.now()).curves.get("power")
 
 
@@ -272,11 +232,13 @@ def write_days(path: Path, days: int = 3, *, skip: int | None = None, of: str = 
     path.write_text("time,value\n" + "\n".join(lines))
 
 
-async def test_tomorrow_is_known_from_two_in_the_afternoon(found: feeds.Feeds, clock: Clock, tmp_path: Path) -> None:
+async def test_tomorrow_is_known_from_two_in_the_afternoon(
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
+) -> None:
     path = tmp_path / "ahead.csv"
     write_days(path)
     found.set("power", {**POWER, "source": {"static": {"value": "40"}}, "forecast": ahead(path)}, START)
-    await settle()
+    await market_clock.settle()
     known = curve(found, clock)
     assert known is not None
     assert (len(known.values), known.values[13]) == (24, 0.013)
@@ -297,12 +259,12 @@ async def test_tomorrow_is_known_from_two_in_the_afternoon(found: feeds.Feeds, c
 
 
 async def test_a_bad_curve_is_refused_and_the_feed_lives_on(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "ahead.csv"
     write_days(path, skip=20)
     found.set("power", {**POWER, "source": {"static": {"value": "40"}}, "forecast": ahead(path)}, START)
-    await settle()
+    await market_clock.settle()
     shown = state(found).ahead
     assert shown is not None
     assert (shown.curve, shown.reason, value(found, clock)) == (None, "Gap", 0.04)
@@ -321,11 +283,13 @@ async def test_a_bad_curve_is_refused_and_the_feed_lives_on(
     assert state(found).ahead != shown
 
 
-async def test_a_curve_in_euro_is_told_in_dollars(found: feeds.Feeds, clock: Clock, tmp_path: Path) -> None:
+async def test_a_curve_in_euro_is_told_in_dollars(
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
+) -> None:
     path = tmp_path / "ahead.csv"
     write_days(path)
     found.set("power", german(exchange={"rate": "2"}, forecast=ahead(path, unit="ct/kWh")), START)
-    await settle()
+    await market_clock.settle()
     known = curve(found, clock)
     assert known is not None
     # 13 ct/kWh at 2 USD; the feed's bounds of 9000 EUR/MWh are 900 ct/kWh.
@@ -333,7 +297,7 @@ async def test_a_curve_in_euro_is_told_in_dollars(found: feeds.Feeds, clock: Clo
 
 
 async def test_a_replayed_file_is_published_as_it_was_in_its_day(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "ahead.csv"
     start = datetime.datetime(2021, 2, 13, tzinfo=datetime.UTC)
@@ -342,7 +306,7 @@ async def test_a_replayed_file_is_published_as_it_was_in_its_day(
     source = {"file": {"path": str(path), "format": "CSV", "replay": {"start": start.isoformat()}}}
     spec = {**POWER, "source": {"static": {"value": "40"}}, "forecast": ahead(path, source=source)}
     found.set("power", spec, START)
-    await settle()
+    await market_clock.settle()
     known = curve(found, clock)
     assert known is not None
     assert (known.start, len(known.values)) == (START, 24)
@@ -399,7 +363,7 @@ ENTRIES: list[dict[str, Any]] = [{"at": at, "price": {"eur": hour}} for at, hour
     ],
 )
 async def test_rows_from_a_web_service(
-    found: feeds.Feeds, clock: Clock, document: object, pointers: dict[str, str], reason: str, words: str
+    found: feeds.Feeds, clock: market_clock.Clock, document: object, pointers: dict[str, str], reason: str, words: str
 ) -> None:
     async with served(document) as (_, url):
         source = {"http": {"url": url, "timePointer": "/at", "valuePointer": "/price/eur", **pointers}}
@@ -412,7 +376,7 @@ async def test_rows_from_a_web_service(
     assert "secret" not in shown.message
 
 
-async def test_hours_are_learned_and_told_in_dollars(found: feeds.Feeds, clock: Clock) -> None:
+async def test_hours_are_learned_and_told_in_dollars(found: feeds.Feeds, clock: market_clock.Clock) -> None:
     found.set("power", german(exchange={"rate": "2"}, interval="10m"), START)
     await clock.move(hours=2)
     profile = found.market(clock.now()).profiles["power"]
@@ -441,29 +405,29 @@ EXPECTED = 2.048 * 86400 / 13 * 20 * 1e6 / 200e12
 
 
 async def test_revenue_is_worked_out_as_soon_as_its_parts_are_there(
-    found: feeds.Feeds, clock: Clock, caplog: pytest.LogCaptureFixture
+    found: feeds.Feeds, clock: market_clock.Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, spec in (("paid", PAID), ("etc-price", COIN), ("etc-net", NET)):
         found.set(name, spec, START)
-    await settle()
+    await market_clock.settle()
     assert found.asked()
     assert state(found, "paid").value == pytest.approx(EXPECTED)
     assert not caplog.records, "a feed that waits for its parts is no trouble"
     changes: list[str] = []
     found.on_change = changes.append
     found.set("etc-price", {**COIN, "source": {"static": {"value": "30"}}}, START)
-    await settle()
+    await market_clock.settle()
     assert state(found, "paid").value == pytest.approx(EXPECTED * 1.5)
     assert changes == ["etc-price", "paid"]
 
 
-async def test_without_its_parts_revenue_ages(found: feeds.Feeds, clock: Clock) -> None:
+async def test_without_its_parts_revenue_ages(found: feeds.Feeds, clock: market_clock.Clock) -> None:
     found.set("paid", PAID, START)
-    await settle()
+    await market_clock.settle()
     assert (state(found, "paid").reason, found.asked()) == ("InputMissing", True)
     found.set("etc-price", COIN, START)
     found.set("etc-net", NET, START)
-    await settle()
+    await market_clock.settle()
     assert state(found, "paid").reason == ""
     found.remove("etc-net")
     await clock.move(minutes=20)
@@ -473,7 +437,7 @@ async def test_without_its_parts_revenue_ages(found: feeds.Feeds, clock: Clock) 
     assert 0 < last_good.trust < 1
 
 
-async def test_revenue_from_a_price_in_euro_by_difficulty(found: feeds.Feeds, clock: Clock) -> None:
+async def test_revenue_from_a_price_in_euro_by_difficulty(found: feeds.Feeds, clock: market_clock.Clock) -> None:
     network = {
         "coinPriceFeed": "etc-price",
         "difficultyFeed": "etc-net",
@@ -493,7 +457,7 @@ async def test_revenue_from_a_price_in_euro_by_difficulty(found: feeds.Feeds, cl
         ("etc-net", difficulty),
     ):
         found.set(name, spec, START)
-    await settle()
+    await market_clock.settle()
     assert state(found, "paid").value == pytest.approx(EXPECTED * 1.5)
 
 
@@ -544,7 +508,7 @@ async def test_formulas_that_make_no_sense(found: feeds.Feeds, network: dict[str
 EXAMPLES = Path(__file__).parents[2] / "examples" / "feeds" / "feeds.yaml"
 
 
-async def test_the_examples_make_sense_and_know_each_other(clock: Clock) -> None:
+async def test_the_examples_make_sense_and_know_each_other(clock: market_clock.Clock) -> None:
     found = feeds.Feeds(clock)  # which never runs: nobody is asked
     examples = {entry["metadata"]["name"]: entry["spec"] for entry in yaml.safe_load_all(EXAMPLES.read_text())}
     for name, spec in examples.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import gc
 import json
@@ -17,11 +16,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+import market_clock
 from switchyard import clock as clocks
 from switchyard.market import cleaning, feeds, quotes
 from switchyard.market.sources import static
 
-START = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
+START = market_clock.START
 POWER = {
     "quantity": "ElectricityPrice",
     "unit": "USD/MWh",
@@ -35,61 +35,15 @@ def fixed(value: str = "40", **changes: Any) -> dict[str, Any]:
     return {**POWER, "source": {"static": {"value": value}}, **changes}
 
 
-class Clock:
-    """Stands still until it is moved; wakes sleepers in the order of their time."""
-
-    def __init__(self) -> None:
-        self._now = START
-        self._sleepers: list[tuple[datetime.datetime, asyncio.Event]] = []
-
-    def now(self) -> datetime.datetime:
-        return self._now
-
-    def real_seconds(self, seconds: float) -> float:
-        return seconds
-
-    async def sleep(self, seconds: float) -> None:
-        event = asyncio.Event()
-        self._sleepers.append((self._now + datetime.timedelta(seconds=seconds), event))
-        await event.wait()
-
-    async def move(self, **span: float) -> None:
-        target = self._now + datetime.timedelta(**span)
-        while due := sorted((entry for entry in self._sleepers if entry[0] <= target), key=lambda entry: entry[0]):
-            self._now = max(self._now, due[0][0])
-            self._sleepers.remove(due[0])
-            due[0][1].set()
-            await settle()
-        self._now = target
-
-
-async def settle() -> None:
-    """Let everything run that can, file reads in threads too."""
-    for _ in range(5):
-        await asyncio.sleep(0.002)
-
-
-@contextlib.asynccontextmanager
-async def running(found: feeds.Feeds) -> AsyncIterator[None]:
-    task = asyncio.create_task(found.run())
-    await settle()
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+@pytest.fixture
+def clock() -> market_clock.Clock:
+    return market_clock.Clock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def found(clock: Clock) -> AsyncIterator[feeds.Feeds]:
+async def found(clock: market_clock.Clock) -> AsyncIterator[feeds.Feeds]:
     made = feeds.Feeds(clock)
-    async with running(made):
+    async with market_clock.running(made):
         yield made
 
 
@@ -114,14 +68,14 @@ async def test_it_is_known_when_every_feed_has_been_asked_for_the_first_time(fou
     found.set("power", fixed(), START)
     found.set("broken", {"quantity": "Nonsense"}, START)
     assert not found.asked()
-    await settle()
+    await market_clock.settle()
     assert found.asked(), "one that cannot be asked is not waited for"
 
 
 # --- one feed --------------------------------------------------------------------------------------------
 
 
-async def test_a_feed_is_asked_at_once_and_then_at_its_interval(found: feeds.Feeds, clock: Clock) -> None:
+async def test_a_feed_is_asked_at_once_and_then_at_its_interval(found: feeds.Feeds, clock: market_clock.Clock) -> None:
     changes: list[str] = []
     found.on_change = changes.append
     assert found.state("power") is None
@@ -130,7 +84,7 @@ async def test_a_feed_is_asked_at_once_and_then_at_its_interval(found: feeds.Fee
         last_good=None, value=None, unit="USD/MWh", reason="", message="", attempted_at=None
     )
     assert found.market(START).quotes == {}
-    await settle()
+    await market_clock.settle()
     assert quote(found, "power", now=START) == quotes.Quote(
         feed="power",
         quantity=quotes.Quantity.ELECTRICITY_PRICE,
@@ -147,28 +101,28 @@ async def test_a_feed_is_asked_at_once_and_then_at_its_interval(found: feeds.Fee
     assert changes == ["power"]
 
 
-async def test_feeds_set_before_the_run_are_asked_when_it_begins(clock: Clock) -> None:
+async def test_feeds_set_before_the_run_are_asked_when_it_begins(clock: market_clock.Clock) -> None:
     made = feeds.Feeds(clock)
     made.set("power", fixed(), START)
-    await settle()
+    await market_clock.settle()
     assert made.market(START).quotes == {}
-    async with running(made):
+    async with market_clock.running(made):
         assert good(made).value == 0.04
     assert good(made).value == 0.04
 
 
 async def test_the_same_spec_again_does_nothing_and_a_changed_one_restarts_that_feed_alone(
-    found: feeds.Feeds, clock: Clock
+    found: feeds.Feeds, clock: market_clock.Clock
 ) -> None:
     found.set("power", fixed(), START)
     found.set("other", fixed(), START)
-    await settle()
+    await market_clock.settle()
     await clock.move(seconds=30)
     found.set("power", fixed(), START)
     found.set("other", fixed("50"), START)
     # Until its first answer a changed feed goes on with what it had.
     assert quote(found, "other", now=clock.now()).value == 0.04
-    await settle()
+    await market_clock.settle()
     assert good(found, "power").as_of == START
     assert (good(found, "other").value, good(found, "other").as_of) == (0.05, clock.now())
     await clock.move(seconds=30)
@@ -191,27 +145,33 @@ async def test_the_last_good_value_is_kept_as_long_as_it_means_the_same(
     found: feeds.Feeds, change: Mapping[str, Any], kept: bool
 ) -> None:
     found.set("power", fixed(), START)
-    await settle()
+    await market_clock.settle()
     found.set("power", {**fixed(), **change}, START)
     assert ("power" in found.market(START).quotes) == kept
 
 
 async def test_another_object_of_the_same_name_starts_anew(found: feeds.Feeds) -> None:
     found.set("power", fixed(), START)
-    await settle()
+    await market_clock.settle()
     found.set(
-        "power", fixed(source={"file": {"path": "/nowhere", "format": "CSV"}}), START + datetime.timedelta(seconds=1)
+        "power",
+        fixed(source={"file": {"path": "/nowhere", "format": "CSV"}}),
+        START + datetime.timedelta(seconds=1),
     )
     assert found.market(START).quotes == {}
 
 
 async def test_a_removed_feed_is_forgotten_and_no_longer_asked(found: feeds.Feeds) -> None:
     found.set("power", fixed(), START)
-    await settle()
+    await market_clock.settle()
     found.remove("power")
     found.remove("power")
-    await settle()
-    assert (found.state("power"), found.names(), dict(found.market(START).quotes)) == (None, frozenset(), {})
+    await market_clock.settle()
+    assert (found.state("power"), found.names(), dict(found.market(START).quotes)) == (
+        None,
+        frozenset(),
+        {},
+    )
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "pricefeed/power"]
 
 
@@ -245,7 +205,7 @@ async def test_a_spec_that_makes_no_sense_is_a_state_of_its_own(
     assert "secret" not in state(found).message
     assert changes == ["power"]
     found.set("power", fixed(), START)
-    await settle()
+    await market_clock.settle()
     assert (state(found).reason, good(found).value) == ("", 0.04)
 
 
@@ -258,14 +218,14 @@ async def test_an_empty_spec_is_no_crash(found: feeds.Feeds) -> None:
 
 
 async def test_a_file_that_has_ended_goes_stale_and_counts_again_when_it_grows(
-    found: feeds.Feeds, clock: Clock, tmp_path: Path
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
 ) -> None:
     changes: list[str] = []
     found.on_change = changes.append
     path = tmp_path / "p.csv"
     path.write_text("time,value\n2026-03-01T11:00Z,10\n2026-03-01T12:30Z,20\n")
     found.set("power", fixed(source={"file": {"path": str(path), "format": "CSV"}}), START)
-    await settle()
+    await market_clock.settle()
     assert (good(found).value, good(found).as_of) == (0.01, START)
     await clock.move(minutes=30)
     assert (good(found).value, good(found).trust) == (0.02, 1.0)
@@ -284,7 +244,9 @@ async def test_a_file_that_has_ended_goes_stale_and_counts_again_when_it_grows(
     assert changes == ["power"] * 3
 
 
-async def test_a_replay_starts_when_the_feed_was_created(found: feeds.Feeds, clock: Clock, tmp_path: Path) -> None:
+async def test_a_replay_starts_when_the_feed_was_created(
+    found: feeds.Feeds, clock: market_clock.Clock, tmp_path: Path
+) -> None:
     path = tmp_path / "p.jsonl"
     rows = [{"t": f"2021-02-14T{hour:02}:00:00Z", "zone": "west", "v": hour} for hour in range(24)]
     path.write_text("\n".join(json.dumps(row) for row in rows))
@@ -297,7 +259,7 @@ async def test_a_replay_starts_when_the_feed_was_created(found: feeds.Feeds, clo
         "replay": {"start": "2021-02-14T00:00:00Z", "speed": 60},
     }
     found.set("power", fixed(source={"file": source}), START - datetime.timedelta(minutes=5))
-    await settle()
+    await market_clock.settle()
     assert state(found).value == 5.0
     await clock.move(minutes=1)
     assert (state(found).value, good(found).as_of) == (6.0, clock.now())
@@ -307,11 +269,11 @@ async def test_a_replay_starts_when_the_feed_was_created(found: feeds.Feeds, clo
 
 
 async def test_a_source_that_crashes_is_a_state_logged_once_and_asked_again(
-    found: feeds.Feeds, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    found: feeds.Feeds, clock: market_clock.Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found.set("power", fixed(), START)
     found.set("other", fixed(), START)
-    await settle()
+    await market_clock.settle()
     read = static.Static.read
     changes: list[str] = []
     found.on_change = changes.append
@@ -334,14 +296,14 @@ async def test_a_source_that_crashes_is_a_state_logged_once_and_asked_again(
 
 
 async def test_a_listener_that_crashes_ends_no_feed(
-    found: feeds.Feeds, clock: Clock, caplog: pytest.LogCaptureFixture
+    found: feeds.Feeds, clock: market_clock.Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     def crash(name: str) -> None:
         raise RuntimeError(name)
 
     found.on_change = crash
     found.set("power", fixed(), START)
-    await settle()
+    await market_clock.settle()
     assert "A listener to PriceFeed power crashed" in caplog.text
     await clock.move(minutes=1)
     assert good(found).as_of == clock.now()
@@ -415,7 +377,7 @@ async def test_no_failure_moves_the_value_and_recovery_counts_within_an_interval
     made.on_change = changes.append
     source = {"http": {"url": url, "pointer": "/data/usd", "timeout": "1s"}}
     made.set("power", fixed(source=source), START)
-    async with running(made):
+    async with market_clock.running(made):
         await until(lambda: made.market(clock.now()).trusted("power") is not None)
         for key, value in failure.items():
             setattr(served, key, value)
@@ -441,7 +403,7 @@ async def test_no_failure_moves_the_value_and_recovery_counts_within_an_interval
 
 
 async def test_an_older_value_is_ignored_unless_the_source_is_another(
-    service: tuple[Service, str], found: feeds.Feeds, clock: Clock
+    service: tuple[Service, str], found: feeds.Feeds, clock: market_clock.Clock
 ) -> None:
     served, url = service
 
@@ -482,7 +444,7 @@ async def test_negative_revenue_is_refused(service: tuple[Service, str]) -> None
         "interval": "1s",
     }
     made.set("kas", spec, START)
-    async with running(made):
+    async with market_clock.running(made):
         await until(lambda: state(made, "kas").reason == "NegativeRevenue")
         assert made.market(START).quotes == {}
         served.body = "0.24"
@@ -499,7 +461,7 @@ async def test_the_market_of_50_feeds_costs_well_under_a_millisecond(
 ) -> None:
     for index in range(50):
         found.set(f"feed-{index}", fixed(str(index)), START)
-    await settle()
+    await market_clock.settle()
     later = START + datetime.timedelta(minutes=minutes)
     assert len(found.market(later).quotes) == 50
     gc.disable()
