@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import planner, report, scale
+from bench import planner, report, scale, year
 from controlplane.launcher import CommandError
 from controlplane.processes import ProcessError
 from operator_process import OperatorError
 
 _ROOT = Path(__file__).parents[2]
-_BENCHMARKS = {scale.NAME: scale, planner.NAME: planner}
+_BENCHMARKS = {scale.NAME: scale, planner.NAME: planner, year.NAME: year}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
