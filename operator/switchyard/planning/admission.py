@@ -99,12 +99,17 @@ class _Bench:
                 and not placing.unpriced(desk, view)
             ),
         )
+        self._lots = placing.lots(self._free)
         prices = book.last.prices if book is not None and book.last is not None else None
         self._quoted = None if prices is None else pricing.Quoted(desk=desk, prices=prices)
         self._tenants = displacing.Tenants(desk, working=working.values(), quoted=self._quoted)
         before = desk.request.memory.book
         self._newest = before.newest if before is not None else None
         tried_at = before.tried_at if before is not None else None
+        self._over = {
+            key: placing.Kind(class_key=key, pool="", origin=standing.OVER, pin=model.Pin.AUTO, barred=frozenset())
+            for key in desk.request.classes
+        }
         self._asked: dict[str, Mapping[str, tuple[float, int]]] = {}
         self._told: dict[tuple[str, ...], tuple[str, str]] = {}
         self._barring = any(mode.kind is model.ModeKind.AI for view in desk.views.values() for mode in view.barred)
@@ -126,17 +131,18 @@ class _Bench:
             left = (job.deadline - desk.now).total_seconds() / 3600
             self._refuse(job, "DeadlinePassed", f"needs {hours:.1f} h, the deadline is in {left:.1f} h")
             return
-        stock = placing.usable(desk, job, self._free)
-        surcharge = self._surcharge(job)
-        best = placing.choose(desk, job, stock, surcharge=surcharge) if stock else None
+        stock = placing.usable(desk, job, self._lots)
+        held = sum(slots * len(views) for slots, views in placing.rigs_of(stock))
+        line = placing.offers(desk, job, stock, surcharge=self._surcharge(job)) if held >= job.replicas else ()
+        best = placing.choose(job, line)
         if best is None:
-            self._without_room(job, stock)
+            self._without_room(job, stock, held)
             return
         price = best.reserve / job.gpus
         if job.bid_usd_per_gpu_hour <= price:
             self._refuse_bid(job, price)
             return
-        now = placing.choose(desk, job, stock, purse=self._purse, surcharge=surcharge)
+        now = placing.choose(job, line, purse=self._purse)
         if now is None or job.bid_usd_per_gpu_hour * job.gpus <= now.reserve:
             self._refuse_for_budget(job, best, price)
             return
@@ -164,7 +170,7 @@ class _Bench:
             slots = value.slots.get(job.key, 0)
             if not slots or job.mode not in value.worths or value.usd_per_kwh is None:
                 continue
-            kind = placing.Kind(class_key=key, pool="", origin=standing.OVER, pin=model.Pin.AUTO, barred=frozenset())
+            kind = self._over[key]
             rigs, rest = divmod(job.replicas, slots)
             asked = rigs * placing.reserve(self._desk, kind, job, slots) if rigs else 0.0
             asked += placing.reserve(self._desk, kind, job, rest) if rest else 0.0
@@ -178,13 +184,18 @@ class _Bench:
         if quoted is None or job.preemptible:
             return None
         hours = placing.remaining_hours(job)
-        return lambda kind: quoted.rig_usd_per_hour(kind.class_key, kind.circuit, hours)
+        known = quoted.rigs_usd_per_hour(hours)
+
+        def asked(kind: placing.Kind) -> float:
+            found = known.get((kind.class_key, kind.circuit))
+            return quoted.rig_usd_per_hour(kind.class_key, kind.circuit, hours) if found is None else found
+
+        return asked
 
     # --- gangs at work -----------------------------------------------------------------------------------------
 
-    def _without_room(self, job: model.Job, stock: placing.Stock) -> None:
+    def _without_room(self, job: model.Job, stock: placing.Stock, held: int) -> None:
         """Make room by stopping gangs that are worth less, if that clearly pays; or say what would."""
-        held = sum(slots * len(views) for slots, views in stock.values())
         asks = self._asks(job)
         price = min((asked for asked, _ in asks.values()), default=0.0) / job.gpus
         if not asks or not self._tenants.any:
@@ -201,8 +212,8 @@ class _Bench:
         lost = self._tenants.margin * room.loss_usd / hours / job.gpus
         price += lost
         if displacing.promising(price, job.bid_usd_per_gpu_hour):
-            freed = placing.usable(self._desk, job, displacing.freed(self._desk, room))
-            choice = placing.choose(self._desk, job, {**stock, **freed})
+            freed = placing.usable(self._desk, job, placing.lots(displacing.freed(self._desk, room)))
+            choice = placing.choose(job, placing.offers(self._desk, job, placing.joined(stock, freed)))
             if choice is not None:
                 hours = placing.remaining_hours(job)
                 scarcity = displacing.scarcity_usd_per_hour(choice.placement, self._quoted, hours)
@@ -328,7 +339,7 @@ class _Bench:
             return "no rig that fits has a trusted price of power", ""
         if all(placing.unpriced(self._desk, view) for view in views):
             return "every rig that fits mines a coin without a trusted price", ""
-        inside = {view.name for _, found in stock.values() for view in found}
+        inside = {view.name for _, found in placing.rigs_of(stock) for view in found}
         out = Counter(_unusable(self._desk, view, job) for view in views if view.name not in inside)
         return "", ", ".join(f"{count} {text}" for text, count in sorted(out.items()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import types
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -102,13 +103,15 @@ def _view(
     pool = farm.pools.get(farm.pool_of.get(rig.name, ""))
     mode = record.mode if record is not None else model.IDLE
     held, message = _held(valuation, rig, node, record, now)
-    lacking = walletless[pool.name] if pool is not None else {}
-    barred = {target: why for target, why in lacking.items() if target != mode}
+    lacking = walletless[pool.name] if pool is not None else _NOTHING
+    barred = {target: why for target, why in lacking.items() if target != mode} if lacking else _NOTHING
     if record is not None and record.retry_at is not None and _waits(record, now) and record.origin != mode:
-        barred[record.origin] = f"failed here, not tried again before {record.retry_at:%H:%M:%S} UTC"
+        again = f"failed here, not tried again before {record.retry_at:%H:%M:%S} UTC"
+        barred = {**barred, record.origin: again}
     site = farm.sites.get(rig.site)
     fed = site is not None and rig.circuit in site.circuits
-    measured_watts = _measured_watts(rig, record, now)
+    measured_watts = 0.0 if rig.readback is None else _measured_watts(rig, record, now)
+    switching = record is not None and not record.settled
     enforced = pool is not None and pool.enforce
     # Somebody else's work, where we have not taken the rig and shall not.
     unknown = held not in _KNOWN_WORK or (record is None and not enforced and not measured_watts)
@@ -118,18 +121,21 @@ def _view(
         pool=pool.name if pool is not None else "",
         mode=mode,
         since=record.since if record is not None else now,
-        switching=record is not None and not record.settled,
+        switching=switching,
         held=held,
         pin=rig.pin,
         held_message=message,
         enforced=enforced,
         barred=barred,
         circuit=circuit_key(rig.site, rig.circuit) if fed else "",
-        origin=record.origin if record is not None and not record.settled else None,
+        origin=record.origin if record is not None and switching else None,
         measured_watts=measured_watts,
         nameplate_watts=_nameplate_watts(rig) if fed and unknown else 0.0,
     )
 
+
+_NOTHING: Final[Mapping[model.Mode, str]] = types.MappingProxyType({})
+"""One for all rigs that nothing is barred for: nearly all of thousands."""
 
 # All other holds leave open what the rig does: somebody works on it, its Node is gone, it has no value.
 _KNOWN_WORK: Final = frozenset({"", planning.HELD_NO_TRUSTED_PRICE, planning.HELD_BACKING_OFF})
@@ -174,9 +180,10 @@ def _held(
     unvalued = valuation.unvalued.get(rig.name)
     if unvalued is not None:
         return unvalued.reason, unvalued.lacks
-    powered_down = record is not None and record.settled and record.mode == model.OFF
-    if not node.ready and not powered_down:
-        return planning.HELD_NODE_NOT_READY, f"Node {rig.node_name} is not ready"
+    if not node.ready:
+        powered_down = record is not None and record.settled and record.mode == model.OFF
+        if not powered_down:
+            return planning.HELD_NODE_NOT_READY, f"Node {rig.node_name} is not ready"
     value = valuation.classes[valuation.class_of[rig.name]]
     if value.usd_per_kwh is None:
         lacks = next(
@@ -190,7 +197,7 @@ def _held(
 
 def _waits(record: rec.Record, now: datetime.datetime) -> bool:
     """Whether the wait after a failed hand-over still runs."""
-    return record.settled and record.retry_at is not None and now < record.retry_at
+    return record.retry_at is not None and record.settled and now < record.retry_at
 
 
 def _budgets(farm: model.Farm, views: tuple[planning.RigView, ...]) -> Mapping[str, planning.Budget]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -90,10 +90,14 @@ def scarcity_usd_per_hour(
     if quoted is None:
         return 0.0
     circuits = quoted.desk.request.circuits
-    return sum(
-        quoted.rig_usd_per_hour(view.class_key, view.circuit if view.circuit in circuits else "", hours)
-        for view, _ in choice
-    )
+    known: dict[tuple[str, str], float] = {}
+    total = 0.0
+    for view, _ in choice:
+        block = view.class_key, view.circuit if view.circuit in circuits else ""
+        if block not in known:
+            known[block] = quoted.rig_usd_per_hour(*block, hours)
+        total += known[block]
+    return total
 
 
 def promising(needed_usd_per_gpu_hour: float, bid_usd_per_gpu_hour: float) -> bool:
@@ -117,6 +121,6 @@ def _stakes(desk: standing.Desk, found: list[gangs.Gang], quoted: pricing.Quoted
     )
 
 
-def freed(desk: standing.Desk, room: Room) -> Mapping[placing.Kind, list[planning.RigView]]:
+def freed(desk: standing.Desk, room: Room) -> placing.Kinds:
     """The rigs that would come free, by kind: their stop is paid for."""
     return placing.by_kind(desk, (view for gang in room.gangs for view, _ in gang.rigs), stopped=True)

@@ -171,15 +171,34 @@ def _works(desk: standing.Desk, view: planning.RigView, job: model.Job) -> bool:
 
 def _gang(desk: standing.Desk, job: model.Job, rigs: tuple[tuple[planning.RigView, int], ...]) -> Gang:
     net = other = moving = stop = known = 0.0
+    shares: dict[tuple[object, ...], tuple[float, float, float, float]] = {}
+    before = desk.request.memory.work_usd
     for view, replicas in rigs:
-        here = desk.standing(view.class_key, job.mode, replicas)
-        net += standing.ai_net(here.value, job, replicas)
-        mode = best_start(here, standing.within_pin(view.pin, here.nets), barred=view.barred)
-        other += standing.resting_net(here.value) if mode is None else here.nets[mode]
-        if mode is not None:
-            # Back in: with what the other mode earns meanwhile, since the customer pays for the work, not for the hour.
-            moving += here.usd[mode] + way_in_usd(desk, here.value, mode, job)
-            stop += max(0.0, here.usd[mode] - desk.move_usd(here.value, standing.OVER, mode))
-        known += desk.request.memory.work_usd.get(view.name, {}).get(job.mode, 0.0)
+        alike = view.class_key, replicas, view.pin, *view.barred
+        share = shares.get(alike)
+        if share is None:
+            share = shares[alike] = _share(desk, job, view, replicas)
+        net += share[0]
+        other += share[1]
+        moving += share[2]
+        stop += share[3]
+        held = before.get(view.name)
+        if held is not None:
+            known += held.get(job.mode, 0.0)
     forgone = min(max(known + (other - net) * desk.hours, 0.0), moving)
     return Gang(job=job, rigs=rigs, net=net, other=other, moving_usd=moving, stop_usd=stop, forgone_usd=forgone)
+
+
+def _share(
+    desk: standing.Desk, job: model.Job, view: planning.RigView, replicas: int
+) -> tuple[float, float, float, float]:
+    """One rig's part of its gang's `net`, `other`, `moving_usd` and `stop_usd`."""
+    here = desk.standing(view.class_key, job.mode, replicas)
+    net = standing.ai_net(here.value, job, replicas)
+    mode = best_start(here, standing.within_pin(view.pin, here.nets), barred=view.barred)
+    if mode is None:
+        return net, standing.resting_net(here.value), 0.0, 0.0
+    # Back in: with what the other mode earns meanwhile, since the customer pays for the work, not for the hour.
+    moving = here.usd[mode] + way_in_usd(desk, here.value, mode, job)
+    stop = max(0.0, here.usd[mode] - desk.move_usd(here.value, standing.OVER, mode))
+    return net, here.nets[mode], moving, stop

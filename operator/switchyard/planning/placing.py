@@ -8,7 +8,8 @@ that holds it whole. A rig serves one job at a time, so what it could earn is fo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from switchyard.fleet import model
@@ -48,8 +49,14 @@ class Choice:
         return [(view, job.mode) for view, _ in self.placement]
 
 
-Stock = dict[Kind, tuple[int, list[planning.RigView]]]
-"""By kind: replicas that one rig of it holds, and the rigs in order of their names."""
+Kinds = dict[Kind, list[planning.RigView]]
+"""Rigs by kind, in order of their names."""
+
+Lot = tuple[Kind, Kinds]
+"""Kinds that differ in their circuits alone, one of which stands for all: what a rig forgoes does not depend on it."""
+
+Stock = list[tuple[int, Lot]]
+"""What a job could run on, each with the replicas that one rig holds."""
 
 Surcharge = Callable[[Kind], float]
 """$ per rig-hour that a kind asks for beyond what it forgoes."""
@@ -106,11 +113,9 @@ def unpriced(desk: standing.Desk, view: planning.RigView) -> bool:
     return desk.standing(view.class_key, view.mode).present_net is None
 
 
-def by_kind(
-    desk: standing.Desk, views: Iterable[planning.RigView], *, stopped: bool = False
-) -> dict[Kind, list[planning.RigView]]:
+def by_kind(desk: standing.Desk, views: Iterable[planning.RigView], *, stopped: bool = False) -> Kinds:
     """Rigs by kind. `stopped`: they are those of gangs whose stop is paid for already."""
-    found: dict[Kind, list[planning.RigView]] = {}
+    found: Kinds = {}
     for view in views:
         found.setdefault(kind_of(desk, view, stopped=stopped), []).append(view)
     return found
@@ -131,108 +136,187 @@ def kind_of(desk: standing.Desk, view: planning.RigView, *, stopped: bool = Fals
     )
 
 
-def usable(desk: standing.Desk, job: model.Job, kinds: Mapping[Kind, list[planning.RigView]]) -> Stock:
+def lots(kinds: Kinds) -> list[Lot]:
+    """The kinds in lots; what is done to their lists of rigs afterwards is seen there too."""
+    found: dict[tuple[object, ...], Lot] = {}
+    for kind, views in kinds.items():
+        alike = kind.class_key, kind.pool, kind.origin, kind.pin, kind.barred
+        found.setdefault(alike, (kind, {}))[1][kind] = views
+    return list(found.values())
+
+
+def usable(desk: standing.Desk, job: model.Job, found: Iterable[Lot]) -> Stock:
     """The kinds of rigs that a job could run on."""
     classes, key, mode = desk.request.classes, job.key, job.mode
-    slots_of = {name: value.slots.get(key, 0) if mode in value.worths else 0 for name, value in classes.items()}
-    ways: dict[tuple[str, model.Mode], bool] = {}
-    found: Stock = {}
-    for kind, views in kinds.items():
-        slots = slots_of[kind.class_key]
-        if not slots or not views or mode in kind.barred:
+    stock: Stock = []
+    for lot in found:
+        kind = lot[0]
+        value = classes[kind.class_key]
+        slots = value.slots.get(key, 0)
+        if not slots or mode not in value.worths or mode in kind.barred:
             continue
-        move = kind.class_key, kind.origin
-        if move not in ways:
-            ways[move] = desk.cost(*move, mode) is not None
-        if ways[move]:
-            found[kind] = (slots, views)
-    return found
+        if desk.cost(kind.class_key, kind.origin, mode) is not None:
+            stock.append((slots, lot))
+    return stock
 
 
-def choose(
-    desk: standing.Desk,
-    job: model.Job,
-    stock: Stock,
-    *,
-    purse: budgets.Purse | None = None,
-    surcharge: Surcharge | None = None,
-) -> Choice | None:
-    """The set with the least reserve: the cheapest rigs per replica, and for the rest whichever rig is cheapest.
+def rigs_of(stock: Stock) -> Iterator[tuple[int, list[planning.RigView]]]:
+    """By kind, the replicas that a rig holds, and the rigs."""
+    return ((slots, views) for slots, (_, kinds) in stock for views in kinds.values())
 
-    Every prefix of the cheapest rigs is tried with the best single rig for what is then left, so a rig that is only
-    needed in part does not have to be next in line. Among equals the larger rig comes first: fewer rigs for a gang.
+
+def joined(stock: Stock, freed: Stock) -> Stock:
+    """Both; of kinds that are in both, what has been freed."""
+    twice = {kind for _, (_, kinds) in freed for kind in kinds}
+    kept = [
+        (slots, (first, {kind: views for kind, views in kinds.items() if kind not in twice}))
+        for slots, (first, kinds) in stock
+    ]
+    return [*kept, *freed]
+
+
+class Asked(dict[int, float]):
+    """What rigs that forgo the same ask for a job, $/h by replicas on one of them."""
+
+    def __init__(self, desk: standing.Desk, kind: Kind, job: model.Job, surcharge: float) -> None:
+        super().__init__()
+        self._terms = desk, kind, job
+        self._surcharge = surcharge
+
+    def __missing__(self, replicas: int) -> float:
+        """Worked out when it is asked for: few numbers of replicas are."""
+        found = self[replicas] = reserve(*self._terms, replicas) + self._surcharge
+        return found
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Offer:
+    """Rigs of a kind that a job could run on: replicas that one holds, and what they ask for."""
+
+    kind: Kind
+    slots: int
+    views: list[planning.RigView]
+    asked: Asked
+
+
+_BY_RANK: Final = operator.itemgetter(0)
+
+
+def offers(
+    desk: standing.Desk, job: model.Job, stock: Stock, *, surcharge: Surcharge | None = None
+) -> tuple[Offer, ...]:
+    """A stock in line, the cheapest rigs per replica first; among equals the larger rig: fewer rigs for a gang.
 
     Args:
         desk: the request.
         job: that waits.
         stock: rigs that it could run on.
-        purse: budgets, shares and circuits to keep to; None for none.
         surcharge: on top of what a rig forgoes.
     """
-    mode = job.mode
-    reserves: dict[tuple[str, model.Mode, model.Pin], dict[int, float]] = {}
-    rigs = [
-        _Rigs(
-            kind=kind,
-            slots=slots,
-            views=views,
-            surcharge=surcharge(kind) if surcharge is not None else 0.0,
-            # What a rig forgoes does not depend on its circuit.
-            reserves=reserves.setdefault((kind.class_key, kind.origin, kind.pin), {}),
-        )
-        for kind, (slots, views) in stock.items()
-    ]
+    found: list[tuple[tuple[float, int, str], Offer]] = []
+    for slots, (first, kinds) in stock:
+        asked: dict[float, Asked] = {}
+        for kind, views in kinds.items():
+            if not views:
+                continue
+            more = 0.0 if surcharge is None else surcharge(kind)
+            price = asked.get(more)
+            if price is None:
+                price = asked[more] = Asked(desk, first, job, more)
+            found.append(((price[slots] / slots, -slots, views[0].name), Offer(kind, slots, views, price)))
+    found.sort(key=_BY_RANK)
+    return tuple(offer for _, offer in found)
 
-    def price(one: _Rigs, replicas: int) -> float:
-        found = one.reserves.get(replicas)
-        if found is None:
-            found = one.reserves[replicas] = reserve(desk, one.kind, job, replicas)
-        return found + one.surcharge
 
-    line = sorted(rigs, key=lambda one: (price(one, one.slots) / one.slots, -one.slots, one.views[0].name))
-    trial = purse.trial() if purse is not None else None
+def choose(job: model.Job, line: Iterable[Offer], *, purse: budgets.Purse | None = None) -> Choice | None:
+    """The set with the least reserve: the cheapest rigs per replica, and for the rest whichever rig is cheapest.
 
-    def available(one: _Rigs) -> bool:
-        views = one.views
-        # A rig that is in the job's mode already has no hand-over before it.
-        if one.used >= len(views) or trial is None or one.kind.origin == mode:
-            return one.used < len(views)
-        if trial.refusal_of_kind(views[one.used], mode):
-            return False
-        while one.used < len(views) and not trial.fits(views[one.used], mode):
-            one.used += 1  # rigs of a kind may read differently
-        return one.used < len(views)
+    Every prefix of the cheapest rigs is tried with the best single rig for what is then left, so a rig that is only
+    needed in part does not have to be next in line.
 
+    Args:
+        job: that waits.
+        line: `offers` for it.
+        purse: budgets, shares and circuits to keep to; None for none.
+    """
+    hand = _Hand(job.mode, line, purse)
     best: Choice | None = None
     chosen: list[tuple[planning.RigView, int]] = []
     spent, rest = 0.0, job.replicas
     while rest > 0:
-        lasts = [one for one in line if one.slots >= rest and available(one)]
-        if lasts:
-            last = min(lasts, key=lambda one: price(one, rest))
-            total = spent + price(last, rest)
+        last = hand.cheapest(rest)
+        if last is not None:
+            total = spent + last.asked[rest]
             if best is None or total < best.reserve - 1e-12:
-                best = Choice(placement=(*chosen, (last.views[last.used], rest)), reserve=total)
-        following = next((one for one in line if available(one)), None)
+                best = Choice(placement=(*chosen, (hand.next_of(last), rest)), reserve=total)
+        following = hand.first()
         if following is None or following.slots >= rest:
             break
-        view, slots = following.views[following.used], following.slots
-        chosen.append((view, slots))
-        if trial is not None:
-            trial.take(view, mode)
-        spent += price(following, slots)
-        rest -= slots
-        following.used += 1
+        chosen.append((hand.take(following), following.slots))
+        spent += following.asked[following.slots]
+        rest -= following.slots
     return best
 
 
-@dataclasses.dataclass(slots=True, kw_only=True, eq=False)
-class _Rigs:
-    """Rigs of a kind while a gang is put together: how many are used, and reserves by replicas on one."""
+class _Hand:
+    """Offers while a gang is put together from them.
 
-    kind: Kind
-    slots: int
-    views: list[planning.RigView]
-    surcharge: float
-    reserves: dict[int, float]
-    used: int = 0
+    While rigs are taken, budgets, shares and circuits only ever get tighter for others that would join the gang: what
+    has been closed stays closed.
+    """
+
+    def __init__(self, mode: model.Mode, line: Iterable[Offer], purse: budgets.Purse | None) -> None:
+        self._mode = mode
+        self._line = list(line)
+        self._used: dict[Offer, int] = {}
+        self._trial = purse.trial() if purse is not None else None
+
+    def next_of(self, offer: Offer) -> planning.RigView:
+        """The rig of an offer that would be taken."""
+        return offer.views[self._used.get(offer, 0)]
+
+    def first(self) -> Offer | None:
+        """The offer that is next in line."""
+        while self._line:
+            if self._open(self._line[0]):
+                return self._line[0]
+        return None
+
+    def cheapest(self, replicas: int) -> Offer | None:
+        """The offer whose rigs are cheapest for so many replicas, all on one; among equals the first in line."""
+        fitting = [offer for offer in self._line if offer.slots >= replicas]
+        for price in sorted({offer.asked[replicas] for offer in fitting}):
+            for offer in fitting:
+                if offer.asked[replicas] == price and self._open(offer):
+                    return offer
+        return None
+
+    def take(self, offer: Offer) -> planning.RigView:
+        """Take the next rig of an offer."""
+        view = self.next_of(offer)
+        if self._trial is not None:
+            self._trial.take(view, self._mode)
+        self._pass(offer)
+        return view
+
+    def _open(self, offer: Offer) -> bool:
+        """Whether a rig of it may be taken, with those before it that may not passed over; if none, it is out."""
+        trial = self._trial
+        # A rig that is in the job's mode already has no hand-over before it.
+        if trial is None or offer.kind.origin == self._mode:
+            return True
+        if trial.refusal_of_kind(self.next_of(offer), self._mode):
+            self._line.remove(offer)
+            return False
+        while not trial.fits(self.next_of(offer), self._mode):
+            if not self._pass(offer):  # rigs of a kind may read differently
+                return False
+        return True
+
+    def _pass(self, offer: Offer) -> bool:
+        """Pass over a rig of an offer; whether there is another."""
+        used = self._used[offer] = self._used.get(offer, 0) + 1
+        if used < len(offer.views):
+            return True
+        self._line.remove(offer)
+        return False

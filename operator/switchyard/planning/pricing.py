@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from switchyard.fleet import model
-from switchyard.planning import arrivals, draw, gangs, placing, priced, program, program_values, standing
+from switchyard.planning import arrivals, draw, gangs, placing, priced, program, program_fits, program_values, standing
 from switchyard.planning import request as planning
 from switchyard.valuation import values
 
@@ -63,30 +63,45 @@ class Quoted:
             self._least[hours] = self._least_by_class(hours)
         return self._least[hours].get(class_key, 0.0)
 
-    def _least_by_class(self, hours: float) -> Mapping[str, float]:
-        """`rig_usd_per_hour` of all blocks at once: a large farm has hundreds."""
+    def rigs_usd_per_hour(self, hours: float) -> Mapping[tuple[str, str], float]:
+        """The same of every block that has a price, by class and circuit."""
         table = _table(self.prices)
-        if not table.starts:
+        return dict(zip(table.keys, self._by_block(table, hours).tolist(), strict=True)) if table.keys else {}
+
+    def _least_by_class(self, hours: float) -> Mapping[str, float]:
+        table = _table(self.prices)
+        if not table.keys:
             return {}
+        least = np.minimum.reduceat(self._by_block(table, hours), list(table.starts.values()))
+        return dict(zip(table.starts, least.tolist(), strict=True))
+
+    def _by_block(self, table: _Table, hours: float) -> Floats:
+        """`rig_usd_per_hour` of all blocks at once, [N]: a large farm has hundreds."""
         classes = self.desk.request.classes
         inside, spans = self.prices.spans(hours)
-        rigs, watts = np.zeros(table.blocks), np.zeros(table.blocks)
+        rigs, watts = np.zeros(len(table.keys)), np.zeros(len(table.keys))
         for step, span in enumerate(spans):
             rigs += table.usd_per_rig_hour[step] * span
             watts += table.usd_per_watt_hour[step] * span
         found = rigs / inside + table.usd_per_start / inside
         ai_watts = [classes[key].ai_watts if key in classes else 0.0 for key in table.starts]
-        sizes = np.diff([*table.starts.values(), table.blocks])
-        found += np.repeat(ai_watts, sizes) * (watts / inside)
-        least = np.minimum.reduceat(found, list(table.starts.values()))
-        return dict(zip(table.starts, least.tolist(), strict=True))
+        sizes = np.diff([*table.starts.values(), len(table.keys)])
+        return np.asarray(found + np.repeat(ai_watts, sizes) * (watts / inside))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Table:
-    """Prices of all N blocks, those of a class together; T steps. `starts`: the first block of each class."""
+    """Prices of all N blocks, those of a class together; T steps.
 
-    blocks: int
+    Attributes:
+        keys: class and circuit of each block.
+        starts: the first block of each class.
+        usd_per_rig_hour: [T, N].
+        usd_per_start: [N].
+        usd_per_watt_hour: [T, N].
+    """
+
+    keys: tuple[tuple[str, str], ...]
     starts: Mapping[str, int]
     usd_per_rig_hour: Floats
     usd_per_start: Floats
@@ -95,14 +110,14 @@ class _Table:
 
 @functools.lru_cache(maxsize=4)
 def _table(prices: program_values.Prices) -> _Table:
-    keys = sorted(key.rpartition("|")[::2] for key in prices.usd_per_rig_hour)
+    keys = sorted((parts[0], parts[2]) for parts in (key.rpartition("|") for key in prices.usd_per_rig_hour))
     starts: dict[str, int] = {}
     for place, (class_key, _) in enumerate(keys):
         starts.setdefault(class_key, place)
     none = np.zeros(len(prices.edges_hours) - 1)
     blocks = [block_key(*key) for key in keys]
     return _Table(
-        blocks=len(keys),
+        keys=tuple(keys),
         starts=starts,
         usd_per_rig_hour=np.array([prices.usd_per_rig_hour[block] for block in blocks]).T,
         usd_per_start=np.array([prices.usd_per_start.get(block, 0.0) for block in blocks]),
@@ -161,7 +176,8 @@ def problem(
     edges = program_values.EDGES_HOURS
     classes = desk.request.classes
     value_of = {key: classes[found[0].class_key] for key, found in views.items()}
-    wanted = [_gang(desk, job, value_of) for job in waiting]
+    fits = program_fits.Fits(value_of)
+    wanted = [_gang(desk, job, fits.of(job)) for job in waiting]
     held = [_working(desk, job, views, working.get(job.key)) for job in _at_work(desk)]
     flows = tuple(
         program_values.Flow(
@@ -311,21 +327,7 @@ def _power(value: values.ClassValue, edges: tuple[float, ...]) -> tuple[float, .
     return tuple(found)
 
 
-def _fit(desk: standing.Desk, value: values.ClassValue, job: model.Job) -> program_values.Fit:
-    slots = value.slots[job.key]
-    worth = value.worths[job.mode]
-    share = min(slots, job.replicas) / slots
-    return program_values.Fit(slots=slots, watts=value.rest_watts + (worth.watts - value.rest_watts) * share)
-
-
-def _gang(desk: standing.Desk, job: model.Job, value_of: Mapping[str, values.ClassValue]) -> program_values.Gang | None:
-    values_of = {value.rig_class.key: value for value in value_of.values()}
-    by_class = {
-        key: _fit(desk, value, job)
-        for key, value in values_of.items()
-        if value.slots.get(job.key) and job.mode in value.worths
-    }
-    fits = {key: by_class[value.rig_class.key] for key, value in value_of.items() if value.rig_class.key in by_class}
+def _gang(desk: standing.Desk, job: model.Job, fits: Mapping[str, program_values.Fit]) -> program_values.Gang | None:
     hours, patience = placing.remaining_hours(job), patience_hours(desk, job)
     if not fits or (job.deadline is not None and patience <= 0):
         return None

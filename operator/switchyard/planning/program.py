@@ -82,7 +82,7 @@ class _Solver:
         self._highs = highs.Quiet()
         self._highs.setOptionValue("random_seed", 1)
         self._highs.setOptionValue("parallel", "off")
-        self._highs.passModel(_matrix(model))
+        _pass(self._highs, model)
         starts = [model.x, model.y[model.y >= 0], model.keep]
         self._whole = np.concatenate(starts).astype(np.int32)
         sparse = model.sparse
@@ -176,17 +176,27 @@ class _Solver:
         return Failure(reason=FAILED, message=f"HiGHS ended with {self._highs.modelStatusToString(status)}")
 
 
-def _matrix(model: program_model.Model) -> highspy.HighsLp:
+def _pass(solver: highs.Quiet, model: program_model.Model) -> None:
+    """The matrix as arrays: as fields of an object every figure would be passed for itself."""
     sparse = model.sparse
     starts, rows, values = sparse.compressed()
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = sparse.cols, sparse.rows
-    lp.col_cost_ = np.concatenate(sparse.cost)
-    lp.col_lower_, lp.col_upper_ = np.concatenate(sparse.col_lower), np.concatenate(sparse.col_upper)
-    lp.row_lower_, lp.row_upper_ = np.concatenate(sparse.row_lower), np.concatenate(sparse.row_upper)
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = starts, rows, values
-    return lp
+    solver.passModel(
+        sparse.cols,
+        sparse.rows,
+        len(values),
+        int(highspy.MatrixFormat.kColwise),
+        int(highspy.ObjSense.kMinimize),
+        0.0,
+        np.concatenate(sparse.cost),
+        np.concatenate(sparse.col_lower),
+        np.concatenate(sparse.col_upper),
+        np.concatenate(sparse.row_lower),
+        np.concatenate(sparse.row_upper),
+        starts.astype(np.int32),
+        rows.astype(np.int32),
+        values,
+        np.zeros(sparse.cols, dtype=np.int32),
+    )
 
 
 def _answer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,8 @@ class Farm:
         self.problem = problem
         self.keys = tuple(sorted(problem.blocks))
         self.blocks: list[Block] = [problem.blocks[key] for key in self.keys]
+        # By identity: the problem holds what is fitted as long as the farm is there.
+        self._fits: dict[int, tuple[Ints, Floats]] = {}
         self._number = {key: at for at, key in enumerate(self.keys)}
         self.edges = np.asarray(problem.edges_hours, dtype=float)
         self.hours = np.diff(self.edges)
@@ -124,13 +126,22 @@ class Farm:
         for row, gang in enumerate(gangs):
             if gang.replicas < 1 or gang.hours <= 0:
                 raise ProblemError(f"gangs[{gang.key}]: replicas and hours have to be more than 0")
-            for key, fit in gang.fits.items():
-                block = self.at(key, f"gangs[{gang.key}].fits")
-                slots[row, block] = min(fit.slots, gang.replicas)
-                watts[row, block] = fit.watts
+            slots[row], watts[row] = self._fits_of(gang)
         replicas = np.array([gang.replicas for gang in gangs], dtype=np.int64)[:, None]
+        slots = np.minimum(slots, replicas)
         need = np.where(slots > 0, -(-replicas // np.maximum(slots, 1)), 0)
         return need, slots, watts
+
+    def _fits_of(self, gang: Gang) -> tuple[Ints, Floats]:
+        """Replicas and watts per rig, [C]. Many gangs share what they fit, and each is asked of more than once."""
+        known = self._fits.get(id(gang.fits))
+        if known is None:
+            blocks = [self.at(key, f"gangs[{gang.key}].fits") for key in gang.fits]
+            known = np.zeros(len(self.keys), dtype=np.int64), np.zeros(len(self.keys))
+            known[0][blocks] = [fit.slots for fit in gang.fits.values()]
+            known[1][blocks] = [fit.watts for fit in gang.fits.values()]
+            self._fits[id(gang.fits)] = known
+        return known
 
     def _nets(self, block: int) -> Floats:
         modes = self.blocks[block].modes
@@ -195,16 +206,15 @@ def short(farm: Farm) -> tuple[str, ...]:
     """Circuits that could be overdrawn, if every rig did what draws most."""
     problem = farm.problem
     most = [max(mode.watts for mode in block.modes) for block in farm.blocks]
-    drawn = [(f"gangs[{gang.key}].fits", key, fit.watts) for gang in problem.gangs for key, fit in gang.fits.items()]
-    drawn += [(f"working[{work.key}].watts", *pair) for work in problem.working for pair in work.watts.items()]
-    drawn += [
-        (f"flows[{at}].watts_per_rig", *pair)
-        for at, flow in enumerate(problem.flows)
-        for pair in flow.watts_per_rig.items()
-    ]
-    for field, key, watts in drawn:
-        at = farm.at(key, field)
-        most[at] = max(most[at], watts)
+    fits = {id(gang.fits): gang for gang in problem.gangs}  # many gangs share theirs
+    drawn: list[tuple[str, Mapping[str, float]]]
+    drawn = [(f"gangs[{gang.key}].fits", {key: fit.watts for key, fit in gang.fits.items()}) for gang in fits.values()]
+    drawn += [(f"working[{work.key}].watts", work.watts) for work in problem.working]
+    drawn += [(f"flows[{at}].watts_per_rig", flow.watts_per_rig) for at, flow in enumerate(problem.flows)]
+    for field, each in drawn:
+        for key, watts in each.items():
+            at = farm.at(key, field)
+            most[at] = max(most[at], watts)
     total: dict[str, float] = {}
     for block, watts in zip(farm.blocks, most, strict=True):
         total[block.circuit] = total.get(block.circuit, 0.0) + block.rigs * watts
