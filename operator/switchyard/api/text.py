@@ -60,8 +60,10 @@ def format_decimal(value: float, significant: int = 6) -> str:
 
     Anything below 1e-15 is "0", so that `parse_decimal` always reads it back.
     """
-    rounded = decimal.Decimal(f"{value:.{significant}g}")
-    text = f"{rounded:.15f}".rstrip("0").rstrip(".")
+    text = f"{value:.{significant}g}"
+    # Up to eleven digits without an exponent are plain as they are, and there are many to write.
+    if "e" in text or significant > 11 or not text[-1].isdigit():
+        text = f"{decimal.Decimal(text):.15f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 

@@ -101,7 +101,8 @@ def holds(status: Mapping[str, Any], type_: str) -> bool:
 
 def moment(at: datetime.datetime) -> str:
     """A time as Kubernetes writes it: RFC 3339 in UTC, whole seconds."""
-    return at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not by `strftime`, which takes many times as long: every status has several.
+    return at.astimezone(datetime.UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def _cut(message: str) -> str:
