@@ -23,6 +23,7 @@ from switchyard.planning import request as planning
 from switchyard.valuation import values
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 Solve = Callable[[program_values.Problem], program_values.Prices | program_values.Failure]
 
@@ -72,8 +73,8 @@ class Quoted:
         table = _table(self.prices)
         if not table.keys:
             return {}
-        least = np.minimum.reduceat(self._by_block(table, hours), list(table.starts.values()))
-        return dict(zip(table.starts, least.tolist(), strict=True))
+        least = np.minimum.reduceat(self._by_block(table, hours), table.starts)
+        return dict(zip(table.classes, least.tolist(), strict=True))
 
     def _by_block(self, table: _Table, hours: float) -> Floats:
         """`rig_usd_per_hour` of all blocks at once, [N]: a large farm has hundreds."""
@@ -84,9 +85,8 @@ class Quoted:
             rigs += table.usd_per_rig_hour[step] * span
             watts += table.usd_per_watt_hour[step] * span
         found = rigs / inside + table.usd_per_start / inside
-        ai_watts = [classes[key].ai_watts if key in classes else 0.0 for key in table.starts]
-        sizes = np.diff([*table.starts.values(), len(table.keys)])
-        return np.asarray(found + np.repeat(ai_watts, sizes) * (watts / inside))
+        ai_watts = np.array([classes[key].ai_watts if key in classes else 0.0 for key in table.classes])
+        return np.asarray(found + ai_watts[table.class_of] * (watts / inside))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,14 +95,18 @@ class _Table:
 
     Attributes:
         keys: class and circuit of each block.
-        starts: the first block of each class.
+        classes: C of them, in order.
+        class_of: number of each block's class, [N].
+        starts: the first block of each class, [C].
         usd_per_rig_hour: [T, N].
         usd_per_start: [N].
         usd_per_watt_hour: [T, N].
     """
 
     keys: tuple[tuple[str, str], ...]
-    starts: Mapping[str, int]
+    classes: tuple[str, ...]
+    class_of: Ints
+    starts: Ints
     usd_per_rig_hour: Floats
     usd_per_start: Floats
     usd_per_watt_hour: Floats
@@ -111,14 +115,16 @@ class _Table:
 @functools.lru_cache(maxsize=4)
 def _table(prices: program_values.Prices) -> _Table:
     keys = sorted((parts[0], parts[2]) for parts in (key.rpartition("|") for key in prices.usd_per_rig_hour))
-    starts: dict[str, int] = {}
-    for place, (class_key, _) in enumerate(keys):
-        starts.setdefault(class_key, place)
+    classes = tuple(dict.fromkeys(class_key for class_key, _ in keys))
+    number = {class_key: at for at, class_key in enumerate(classes)}
+    class_of = np.array([number[class_key] for class_key, _ in keys], dtype=np.int64)
     none = np.zeros(len(prices.edges_hours) - 1)
     blocks = [block_key(*key) for key in keys]
     return _Table(
         keys=tuple(keys),
-        starts=starts,
+        classes=classes,
+        class_of=class_of,
+        starts=np.searchsorted(class_of, np.arange(len(classes))),
         usd_per_rig_hour=np.array([prices.usd_per_rig_hour[block] for block in blocks]).T,
         usd_per_start=np.array([prices.usd_per_start.get(block, 0.0) for block in blocks]),
         usd_per_watt_hour=np.array([prices.usd_per_watt_hour.get(circuit, none) for _, circuit in keys]).T,
