@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime
 import itertools
 import math
@@ -122,6 +123,47 @@ def test_with_nothing_known_all_stays_as_it_is() -> None:
     assert forecast.path(value=7.0, now=NOW, profile=profile([1.0] * 24, weight=0.0)).values == (7.0,)
 
 
+def test_with_a_profile_a_path_goes_on_for_a_week_in_blocks_of_six_hours() -> None:
+    path = forecast.path(value=1.0, now=NOW, profile=profile([1.0] * 24))
+    steps = [round(later - earlier, 6) for earlier, later in itertools.pairwise(path.hours)]
+    assert set(steps) == {round(1 / 6, 6), 1.0, 6.0}
+    assert steps.count(6.0) == 20
+    assert 167 < path.hours[-1] <= 168
+    assert len(path.hours) == len(path.values)
+
+
+def test_a_block_is_the_mean_of_its_hours() -> None:
+    path = forecast.path(value=0.0, now=MIDNIGHT, profile=profile([float(hour) for hour in range(24)]))
+    assert [forecast.at(path, 48 + ahead) for ahead in (3, 9, 15, 21)] == pytest.approx([2.5, 8.5, 14.5, 20.5])
+    assert path.values[-1] == pytest.approx(11.5)
+
+
+def test_weekends_are_seen_coming() -> None:
+    # The first of March 2026 is a Sunday; the next Saturday is 6 days ahead.
+    cheap = dataclasses.replace(profile([10.0] * 24), weekdays=(0.0, 0.0, 0.0, 0.0, 0.0, -4.0, -6.0))
+    path = forecast.path(value=4.0, now=MIDNIGHT, profile=cheap)
+    assert [forecast.at(path, 24 * day + 9) for day in range(7)] == pytest.approx([4, 10, 10, 10, 10, 10, 6])
+    ahead = forecast.path(value=4.0, now=MIDNIGHT, curve=curve([4.0] * 24), profile=cheap)
+    assert [forecast.at(ahead, 24 * day + 9) for day in range(7)] == pytest.approx([4, 10, 10, 10, 10, 10, 6])
+
+
+@pytest.mark.parametrize("known", [None, curve([20.0] * 24)])
+def test_a_dear_day_is_forgotten_day_by_day(known: quotes.Curve | None) -> None:
+    dear = dataclasses.replace(profile([10.0] * 24), last_day=20.0)
+    path = forecast.path(value=20.0, now=MIDNIGHT, curve=known, profile=dear)
+    middle = -12.0 if known is None else 12.0
+    for ahead in (30.5, 40.5, 75.0, 141.0):
+        left = forecast.LEFT_A_DAY ** ((ahead - middle) / 24)
+        assert forecast.at(path, ahead) == pytest.approx(10 + 10 * left, abs=0.01)
+    assert path.values[-1] == pytest.approx(10.0)
+
+
+def test_what_is_usual_lies_between_two_weeks_and_eight() -> None:
+    path = forecast.path(value=10.0, now=MIDNIGHT, profile=dataclasses.replace(profile([10.0] * 24), weeks=14.0))
+    assert forecast.at(path, 24.5) == pytest.approx(12.0, abs=0.01)
+    assert path.values[-1] == pytest.approx(12.0)
+
+
 # --- habits ----------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +203,36 @@ def test_two_weeks_are_remembered_and_no_more() -> None:
     assert known is not None
     assert known.means == (10.0,) * 24
     assert known.weights == (14 / 16,) * 24
+
+
+def test_weekdays_and_weeks_are_learned_from_whole_days() -> None:
+    habit = habits.Habit()
+    for moment in hours(28 * 24):
+        habit.note(4.0 if moment.weekday() >= 5 else 10.0, moment)
+    before = habit.profile()
+    habit.note(10.0, MIDNIGHT + datetime.timedelta(days=28))
+    known = habit.profile()
+    assert before is not None
+    assert known is not None
+    usual = (20 * 10 + 8 * 4) / 28
+    # Four of each, and two that are believed to be like all others.
+    assert known.weekdays == pytest.approx([*[(10 - usual) * 4 / 6] * 5, *[(4 - usual) * 4 / 6] * 2])
+    assert known.weeks == pytest.approx(usual)
+    assert before.weekdays != known.weekdays
+
+
+def test_the_last_day_is_the_last_value_of_every_hour() -> None:
+    habit = habits.Habit()
+    for moment in hours(23):
+        habit.note(1.0, moment)
+    short = habit.profile()
+    for moment in hours(36)[23:]:
+        habit.note(1.0 if moment.day == 1 else 3.0, moment)
+    known = habit.profile()
+    assert short is not None
+    assert known is not None
+    assert short.last_day is None
+    assert known.last_day == pytest.approx(2.0)
 
 
 @given(st.lists(st.tuples(PRICES, st.integers(min_value=0, max_value=40 * 24)), min_size=1, max_size=60))
@@ -205,3 +277,28 @@ def test_habits_beat_persistence_on_real_prices(market: str, better: float) -> N
             persistent.append(abs(price - truth))
     assert math.isfinite(statistics.fmean(ours))
     assert statistics.fmean(ours) < better * statistics.fmean(persistent)
+
+
+@pytest.mark.parametrize("market", ["DE", "NP", "PJM", "FR", "BE"])
+def test_the_days_after_a_curve_are_foretold_better_than_by_its_last(market: str) -> None:
+    trace = TRACES / "elec_epf_hourly_with_forecasts.csv"
+    if not trace.exists():
+        pytest.skip("the trace of hourly power prices is not here: set SWITCHYARD_TRACES to its folder")
+    with trace.open() as lines:
+        prices = [float(row["price"]) for row in csv.DictReader(lines) if row["market"] == market][: 24 * 365]
+    habit = habits.Habit()
+    squares = [0.0, 0.0]
+    for day in range(len(prices) // 24 - 7):
+        start = MIDNIGHT + datetime.timedelta(days=day)
+        today = prices[24 * day : 24 * day + 24]
+        if day >= 28:
+            path = forecast.path(value=today[0], now=start, curve=curve(today, start=start), profile=habit.profile())
+            for ahead in range(1, 7):
+                hours_ = range(24 * ahead, 24 * ahead + 24)
+                truth = statistics.fmean(prices[24 * day + hour] for hour in hours_)
+                ours = statistics.fmean(forecast.at(path, hour + 0.5) for hour in hours_)
+                squares[0] += (ours - truth) ** 2
+                squares[1] += (statistics.fmean(today) - truth) ** 2
+        for hour, price in enumerate(today):
+            habit.note(price, start + datetime.timedelta(hours=hour))
+    assert squares[0] < 0.8 * squares[1]

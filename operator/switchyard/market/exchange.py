@@ -69,4 +69,10 @@ def converted_curve(curve: quotes.Curve, *, usd: float) -> quotes.Curve:
 
 def converted_profile(profile: quotes.Profile, *, usd: float) -> quotes.Profile:
     """A profile in US dollars."""
-    return dataclasses.replace(profile, means=tuple(mean * usd for mean in profile.means))
+    return dataclasses.replace(
+        profile,
+        means=tuple(mean * usd for mean in profile.means),
+        weekdays=tuple(apart * usd for apart in profile.weekdays),
+        last_day=None if profile.last_day is None else profile.last_day * usd,
+        weeks=None if profile.weeks is None else profile.weeks * usd,
+    )

@@ -5,8 +5,10 @@ Three sources of knowledge, the best that there is:
 - A **curve** that somebody publishes, such as day-ahead prices. The value now differs from it, and that difference
   fades: expected(h) = curve(h) + (now - curve(0)) x 2^(-h / half-life), an autoregressive process of the first order
   around the curve.
-- A **profile**: the feed's own mean by hour of the day. The same formula with the profile for the curve, mixed with
-  persistence by the profile's weight, since few days teach little.
+- A **profile**: what the feed has learned of its own hours and days of the week. Past the end of a curve, or without
+  one, a day is expected to be like its weekday usually is, and as far above or below that as the last day known,
+  of which 0.7 are left a day later; mixed with the last day, or persistence, by the profile's weight, since few days
+  teach little.
 - **Persistence**: it stays as it is.
 """
 
@@ -22,10 +24,14 @@ from switchyard.market import quotes
 HALF_LIFE_SECONDS: Final = 2 * 3600.0
 """Time in which half of the difference between the value now and the curve is gone."""
 HORIZON_SECONDS: Final = 48 * 3600
-"""How far ahead a path is told step by step."""
+"""How far ahead a path is told hour by hour; with a profile, `LONG_HORIZON_SECONDS` by blocks of hours."""
+LONG_HORIZON_SECONDS: Final = 7 * 24 * 3600
+LEFT_A_DAY: Final = 0.7
+"""What is left, a day later, of how far a day was from usual."""
 
 _FINE_SECONDS: Final = 600
 _FINE_FOR_SECONDS: Final = 2 * 3600
+_BLOCK: Final = 6 * 3600
 _HOUR: Final = 3600
 _DAY: Final = 24 * 3600
 
@@ -57,39 +63,83 @@ def path(
 ) -> Path:
     """The values to be expected from `now` on.
 
-    Steps end at multiples of ten minutes for about two hours, then at whole hours up to 48 hours ahead; each tells the
-    expectation at its middle. The first is the value itself; what comes after 48 hours is one value for all time.
+    Steps end at multiples of ten minutes for about two hours, then at whole hours up to 48 hours ahead, and with a
+    profile after six hours each for a week; each tells the expectation at its middle, or its mean. The first is the
+    value itself; what comes after the last is one value for all time.
 
-    A curve that does not hold `now` is passed over. Past its end, the same hours of its last day stand for it.
+    A curve that does not hold `now` is passed over.
 
     Args:
         value: now.
         now: the moment, aware.
         curve: in the unit of `value`.
-        profile: in the unit of `value`; where there is a curve, only for what comes after 48 hours.
+        profile: in the unit of `value`; where there is a curve, only for what comes after its end.
         half_life_seconds: of the difference between the value and the curve (or profile).
     """
     unix = now.timestamp()
     grid = _grid(round(unix % _HOUR, 3), half_life_seconds)
-    later = _by_curve(curve, value=value, unix=unix, grid=grid) if curve is not None else None
-    if later is None and profile is not None and any(profile.weights):
-        later = _by_profile(profile, value=value, unix=unix, grid=grid)
+    usual = _Usual(profile, curve, unix) if profile is not None and any(profile.weights) else None
+    later = _by_curve(curve, value=value, unix=unix, grid=grid, usual=usual) if curve is not None else None
+    if later is None and usual is not None:
+        later = _by_profile(usual, value=value, unix=unix, grid=grid)
     if later is None:
         return Path(hours=(0.0,), values=(value,))
-    return Path(hours=grid.hours, values=(value, *later, _in_the_long_run(later, profile)))
-
-
-def _in_the_long_run(later: list[float], profile: quotes.Profile | None) -> float:
-    """The mean of the last day that is told, drawn to the mean of the last two weeks as far as that is known.
-
-    One day says little of the week after it, and nobody should count on the price of one hour for ever.
-    """
     days_end = sum(later[-24:]) / 24
-    if profile is None:
-        return days_end
-    known = sum(profile.weights)
-    usual = sum(mean * weight for mean, weight in zip(profile.means, profile.weights, strict=True))
-    return (usual + days_end * (24 - known)) / 24
+    if usual is None:
+        return Path(hours=grid.hours, values=(value, *later, days_end))
+    end = unix + grid.hours[-1] * _HOUR
+    starts = [end + ahead for ahead in range(0, LONG_HORIZON_SECONDS - HORIZON_SECONDS, _BLOCK)]
+    return Path(
+        hours=(*grid.hours, *((start + _BLOCK - unix) / _HOUR for start in starts)),
+        values=(
+            value,
+            *later,
+            *(usual.mixed(usual.block(start), days_end) for start in starts),
+            # Nobody should count on the price of one hour or day for ever.
+            usual.mixed(usual.mean, days_end),
+        ),
+    )
+
+
+class _Usual:
+    """What a profile expects, told how far the last day that is known was from usual."""
+
+    def __init__(self, profile: quotes.Profile, curve: quotes.Curve | None, unix: float) -> None:
+        self.weights = profile.weights
+        self._means, self._weekdays = profile.means, profile.weekdays
+        self._known = sum(self.weights)
+        hourly = sum(mean * weight for mean, weight in zip(self._means, self.weights, strict=True)) / self._known
+        # Two weeks follow the season, eight are not misled by one of them.
+        self._shift = 0.0 if profile.weeks is None else (profile.weeks - hourly) / 2
+        self.mean = hourly + self._shift
+        self._middle, last = unix - _DAY / 2, profile.last_day
+        if curve is not None and curve.interval_seconds * len(curve.values) >= _DAY:
+            per_day = max(1, _DAY // curve.interval_seconds)
+            end = curve.start.timestamp() + curve.interval_seconds * len(curve.values)
+            if end > unix:
+                self._middle, last = end - _DAY / 2, sum(curve.values[-per_day:]) / per_day
+        self._apart = 0.0 if last is None else last - self.mean - self._weekday(self._middle)
+
+    def _weekday(self, unix: float) -> float:
+        # The first of January 1970 was a Thursday.
+        return self._weekdays[(int(unix // _DAY) + 3) % 7]
+
+    def at(self, unix: float) -> float:
+        """The value at a moment."""
+        return self._level(unix) + self._means[int(unix // _HOUR) % 24]
+
+    def block(self, start: float) -> float:
+        """The mean of six hours."""
+        hour = int(start // _HOUR)
+        return self._level(start + _BLOCK / 2) + sum(self._means[(hour + ahead) % 24] for ahead in range(6)) / 6
+
+    def _level(self, unix: float) -> float:
+        left: float = LEFT_A_DAY ** max(0.0, (unix - self._middle) / _DAY)
+        return self._shift + self._weekday(unix) + self._apart * left
+
+    def mixed(self, expected: float, otherwise: float) -> float:
+        """As far as hours of the day are known."""
+        return otherwise + (expected - otherwise) * self._known / 24
 
 
 def at(path: Path, hours: float) -> float:
@@ -102,11 +152,14 @@ def at(path: Path, hours: float) -> float:
     return found
 
 
-def _by_curve(curve: quotes.Curve, *, value: float, unix: float, grid: _Grid) -> list[float] | None:
+def _by_curve(
+    curve: quotes.Curve, *, value: float, unix: float, grid: _Grid, usual: _Usual | None
+) -> list[float] | None:
     """Expectations at the middles of the grid's steps; None where the curve says nothing of the moment."""
     interval, known = curve.interval_seconds, curve.values
     since = unix - curve.start.timestamp()
-    if not 0 <= since < interval * len(known):
+    ends = interval * len(known)
+    if not 0 <= since < ends:
         return None
     per_day = max(1, _DAY // interval)
     # An hour of which the curve, and its last day, say nothing: the mean of what they do say.
@@ -114,21 +167,22 @@ def _by_curve(curve: quotes.Curve, *, value: float, unix: float, grid: _Grid) ->
     while len(told) * interval < since + HORIZON_SECONDS + _HOUR:
         told += told[-per_day:]
     apart = value - known[int(since // interval)]
-    return [
-        told[int((since + ahead) // interval)] + apart * left
-        for ahead, left in zip(grid.middles, grid.left, strict=True)
-    ]
+    found = []
+    for ahead, left in zip(grid.middles, grid.left, strict=True):
+        expected = told[int((since + ahead) // interval)]
+        if usual is not None and since + ahead >= ends:
+            weight = usual.weights[int((unix + ahead) // _HOUR) % 24]
+            expected += weight * (usual.at(unix + ahead) - expected)
+        found.append(expected + apart * left)
+    return found
 
 
-def _by_profile(profile: quotes.Profile, *, value: float, unix: float, grid: _Grid) -> list[float]:
-    means, weights = profile.means, profile.weights
-    here = int(unix // _HOUR) % 24
-    apart, known = value - means[here], weights[here]
+def _by_profile(usual: _Usual, *, value: float, unix: float, grid: _Grid) -> list[float]:
+    apart, known = value - usual.at(unix), usual.weights[int(unix // _HOUR) % 24]
     later = []
     for ahead, left in zip(grid.middles, grid.left, strict=True):
-        hour = int((unix + ahead) // _HOUR) % 24
-        weight = min(known, weights[hour])
-        later.append(value + weight * (means[hour] + apart * left - value))
+        weight = min(known, usual.weights[int((unix + ahead) // _HOUR) % 24])
+        later.append(value + weight * (usual.at(unix + ahead) + apart * left - value))
     return later
 
 

@@ -68,15 +68,21 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What a feed's values are by hour of the day, as it has learned from its own readings.
+    """What a feed's values are by hour of the day and day of the week, as it has learned from its own readings.
 
     Attributes:
         means: 24 values in the quantity's unit, of the hours 0 to 23 of the day in UTC.
         weights: how far each may be relied on: 0 where the hour was never seen, rising towards 1 with the days seen.
+        weekdays: how far Mondays to Sundays are above the mean of all days, in the quantity's unit.
+        last_day: mean of the last 24 hours; None as long as they were not all seen.
+        weeks: mean of the last eight weeks; None before the first whole day.
     """
 
     means: tuple[float, ...]
     weights: tuple[float, ...]
+    weekdays: tuple[float, ...] = (0.0,) * 7
+    last_day: float | None = None
+    weeks: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

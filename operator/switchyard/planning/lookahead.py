@@ -178,10 +178,8 @@ def _expected(view: View, price: float) -> tuple[float, ...]:
 def _solved(view: View, *, now: datetime.datetime, key: object) -> remembered.Table:
     base = demand.BASE_SECONDS if view.tally is None else view.tally.base_seconds
     hours, starts, counts = _grid(base)
-    told = np.array(view.outlook.hours)
-    prices = np.array(view.outlook.usd_per_kwh)
-    rates = prices[np.searchsorted(told, starts + hours / 2, side="right") - 1] * view.pue / 1000
-    rates[0] = prices[0] * view.pue / 1000
+    rates = _means(view.outlook, starts, hours) * view.pue / 1000
+    rates[0] = view.outlook.usd_per_kwh[0] * view.pue / 1000
     earns = view.revenue[None, :] - rates[:, None] * view.watts[None, :]
     kernels: list[Floats] = []
     some = view.ranks[_some(view.ranks)]
@@ -209,6 +207,19 @@ def _solved(view: View, *, now: datetime.datetime, key: object) -> remembered.Ta
         expected=_expected(view, view.outlook.usd_per_kwh[0]),
         key=key,
     )
+
+
+def _means(outlook: values.Outlook, starts: Floats, hours: Floats) -> Floats:
+    """[T] mean price of each step, $/kWh."""
+    told, prices = np.array(outlook.hours), np.array(outlook.usd_per_kwh)
+    until = np.concatenate([[0.0], np.cumsum(prices[:-1] * np.diff(told))])
+
+    def spent(moments: Floats) -> Floats:
+        before = np.searchsorted(told, moments, side="right") - 1
+        found: Floats = until[before] + prices[before] * (moments - told[before])
+        return found
+
+    return (spent(starts + hours) - spent(starts)) / hours
 
 
 @functools.lru_cache(maxsize=8)
