@@ -54,13 +54,13 @@ def weigh(desk: standing.Desk) -> Mapping[str, Gang]:
     return {gang.job.key: gang for gang in _weighed(desk)}
 
 
-def shares(gangs: Mapping[str, Gang]) -> Mapping[str, tuple[model.Mode, float]]:
-    """By rig: its job's mode and its even share of what the gang has forgone, to be remembered."""
-    return {
-        view.name: (gang.job.mode, gang.forgone_usd / len(gang.rigs))
-        for gang in gangs.values()
-        for view, _ in gang.rigs
-    }
+def shares(gangs: Mapping[str, Gang]) -> Mapping[str, Mapping[model.Mode, float]]:
+    """By rig: its job's mode with its even share of what the gang has forgone, to be remembered."""
+    found: dict[str, Mapping[model.Mode, float]] = {}
+    for gang in gangs.values():
+        each = {gang.job.mode: gang.forgone_usd / len(gang.rigs)}
+        found.update((view.name, each) for view, _ in gang.rigs)
+    return found
 
 
 def ran_enough(desk: standing.Desk, job: model.Job) -> bool:

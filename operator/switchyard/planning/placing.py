@@ -215,15 +215,16 @@ def offers(
     """
     found: list[tuple[tuple[float, int, str], Offer]] = []
     for slots, (first, kinds) in stock:
-        asked: dict[float, Asked] = {}
+        prices: dict[float, tuple[Asked, float]] = {}
         for kind, views in kinds.items():
             if not views:
                 continue
             more = 0.0 if surcharge is None else surcharge(kind)
-            price = asked.get(more)
+            price = prices.get(more)
             if price is None:
-                price = asked[more] = Asked(desk, first, job, more)
-            found.append(((price[slots] / slots, -slots, views[0].name), Offer(kind, slots, views, price)))
+                asked = Asked(desk, first, job, more)
+                price = prices[more] = asked, asked[slots] / slots
+            found.append(((price[1], -slots, views[0].name), Offer(kind, slots, views, price[0])))
     found.sort(key=_BY_RANK)
     return tuple(offer for _, offer in found)
 

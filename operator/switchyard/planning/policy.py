@@ -147,7 +147,7 @@ def _memory(
         for placement in desk.jobs[job].placement:
             work.pop(placement.rig, None)
     kept = {key: gang for key, gang in working.items() if key not in stopped}
-    work.update({rig: {mode: usd} for rig, (mode, usd) in gangs.shares(kept).items()})
+    work.update(gangs.shares(kept))
     return planning.Memory(at=desk.now, work_usd=work, lines=chosen.lines, book=book)
 
 
