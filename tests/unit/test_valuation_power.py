@@ -137,9 +137,10 @@ def test_a_tariff_by_time_of_use_is_known_to_the_minute() -> None:
     found = outlook(TARIFF)
     assert found.hours[:6] == (0.0, 9.0, 13.0, 15.0, 23.0, 33.0)
     assert found.usd_per_kwh[:6] == (0.10, 0.25, 0.10, 0.03, 0.10, 0.25)
-    # Beyond the two days, the mean of the second: 4 h at 0.25, 8 at 0.03, 12 at 0.10.
-    assert found.hours[-1] == 48.0
-    assert found.usd_per_kwh[-1] == pytest.approx((4 * 0.25 + 8 * 0.03 + 12 * 0.10) / 24)
+    # Saturday evening has no peak; beyond the week, its mean: 5 x 4 h at 0.25, 5 x 8 at 0.03, the rest at 0.10.
+    assert told(found, 3 * 24 + 10.0) == 0.10
+    assert found.hours[-1] == 168.0
+    assert found.usd_per_kwh[-1] == pytest.approx((20 * 0.25 + 40 * 0.03 + 108 * 0.10) / 168)
 
 
 @pytest.mark.parametrize("zone", ["America/Chicago", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"])
@@ -156,7 +157,7 @@ def test_every_moment_of_a_tariff_by_time_of_use_is_told_as_it_will_be(
     )
     tariff = model.TimeOfUseTariff(windows=(window, PEAK), otherwise_usd_per_kwh=0.1)
     found = outlook(tariff, now=now, zone=zone)
-    for minutes in data.draw(st.lists(st.integers(0, 48 * 60 - 1), min_size=20, max_size=20)):
+    for minutes in data.draw(st.lists(st.integers(0, 168 * 60 - 1), min_size=20, max_size=20)):
         moment = now + datetime.timedelta(minutes=minutes)
         assert told(found, minutes / 60 + 1e-9) == power.time_of_use(tariff, moment.astimezone(zoneinfo.ZoneInfo(zone)))
 

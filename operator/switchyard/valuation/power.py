@@ -8,13 +8,10 @@ import datetime
 import functools
 import itertools
 import zoneinfo
-from typing import Final
 
 from switchyard.fleet import model
 from switchyard.market import forecast, quotes
 from switchyard.valuation import values
-
-_DAY: Final = 24 * 3600.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +95,14 @@ def _by_the_clock(tariff: model.TimeOfUseTariff, time_zone: str, now: datetime.d
     unix = now.timestamp()
     moments, prices = _changes(tariff, time_zone, now.date())
     first = bisect.bisect_right(moments, unix)
-    last = bisect.bisect_right(moments, unix + forecast.HORIZON_SECONDS)
-    end = unix + forecast.HORIZON_SECONDS
-    # Nobody should count on the price of one hour for ever: after two days, the mean of the second.
-    starts = [max(moment, end - _DAY) for moment in (unix, *moments[first:last])]
-    spans = [later - start for start, later in zip(starts, [*starts[1:], end], strict=True)]
+    end = unix + forecast.LONG_HORIZON_SECONDS
+    last = bisect.bisect_right(moments, end)
+    # Nobody should count on the price of one hour for ever: after a week, the mean of that week.
+    starts = (unix, *moments[first:last])
+    spans = [later - start for start, later in zip(starts, (*starts[1:], end), strict=True)]
     told = prices[first - 1 : last]
-    mean = sum(price * span for price, span in zip(told, spans, strict=True)) / _DAY
-    ahead = (*((moment - unix) / 3600 for moment in moments[first:last]), forecast.HORIZON_SECONDS / 3600)
+    mean = sum(price * span for price, span in zip(told, spans, strict=True)) / forecast.LONG_HORIZON_SECONDS
+    ahead = (*((moment - unix) / 3600 for moment in starts[1:]), forecast.LONG_HORIZON_SECONDS / 3600)
     return values.Outlook(hours=(0.0, *ahead), usd_per_kwh=(*told, mean))
 
 
@@ -113,15 +110,15 @@ def _by_the_clock(tariff: model.TimeOfUseTariff, time_zone: str, now: datetime.d
 def _changes(
     tariff: model.TimeOfUseTariff, time_zone: str, day: datetime.date
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """When the price changes in the three days from a day's begin in UTC (Unix seconds), and to what.
+    """When the price changes in the eight days from a day's begin in UTC (Unix seconds), and to what.
 
     The first entry is the day's begin.
     """
     zone = zoneinfo.ZoneInfo(time_zone)
     start = datetime.datetime.combine(day, datetime.time(), tzinfo=datetime.UTC)
-    hours = [start + datetime.timedelta(hours=hour) for hour in range(73)]
+    hours = [start + datetime.timedelta(hours=hour) for hour in range(8 * 24 + 1)]
     walls = {wall for window in tariff.windows for wall in (window.start, window.end)} | {datetime.time()}
-    first, days = hours[0].astimezone(zone).date(), range(-1, 5)
+    first, days = hours[0].astimezone(zone).date(), range(-1, 10)
     moments = {hours[0]}
     for date in (first + datetime.timedelta(days=ahead) for ahead in days):
         for wall in walls:
