@@ -102,6 +102,30 @@ def test_the_rest_of_a_gang_goes_where_it_is_cheapest() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("shed_usd_per_kwh", "bid", "near"),
+    [(0.10, 0.20, True), (0.60, 0.17, False), (0.30, 0.134, False)],
+    ids=["a little dearer", "much dearer", "more than it bids"],
+)
+def test_a_gang_stays_on_one_site_where_that_costs_little_more(shed_usd_per_kwh: float, bid: float, near: bool) -> None:
+    barn = [sample.rig(f"barn-{index}", site="barn") for index in range(2)]
+    shed = [sample.rig(f"shed-{index}", site="shed") for index in range(3)]
+    farm = sample.farm(
+        sites=[
+            sample.site("barn", tariff=model.FixedTariff(usd_per_kwh=0.08)),
+            sample.site("shed", tariff=model.FixedTariff(usd_per_kwh=shed_usd_per_kwh)),
+        ],
+        rigs=[*barn, *shed],
+        pools=[sample.pool(max_switching="100%")],
+    )
+    farm = worlds.in_modes(farm, dict.fromkeys(farm.rigs, KAS))
+    job = sample.job(replicas=3, gpus_per_replica=6, bid_usd_per_gpu_hour=bid, duration_seconds=1e6)
+    (admission,) = plan(with_jobs(farm, job)).admissions
+    on_shed = [placement.rig for placement in admission.placement if placement.rig.startswith("shed")]
+    assert len(admission.placement) == 3
+    assert (len(on_shed) == 3) == near
+
+
 def test_no_rig_fits_and_the_commonest_lack_is_told() -> None:
     job = sample.job(requirements=model.Requirements(gpu_memory_mib=12288))
     refusal = refused(with_jobs(mining(3), job))

@@ -3,13 +3,14 @@
 A rig's reserve price for a job is what it must earn to be no worse off: the best net it forgoes, the power of AI work,
 and the moves there and back spread over the time the job will run. A job takes the set of rigs with the least reserve
 that holds it whole. A rig serves one job at a time, so what it could earn is forgone whole, and fewer rigs are cheaper.
+Between Sites runs a thin network: a gang of several rigs stays on one where that costs little more.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from switchyard.fleet import model
@@ -18,6 +19,9 @@ from switchyard.planning import request as planning
 
 _SHORTEST_HOURS: Final = 1 / 12
 """Over less than five minutes no move is spread, however soon a job says it will be done."""
+
+_ONE_SITE_SHARE: Final = 0.1
+"""How much more of its bid a gang may cost on one Site than spread over several. Assumed: nobody tells its traffic."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +195,10 @@ class Asked(dict[int, float]):
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Offer:
-    """Rigs of a kind that a job could run on: replicas that one holds, and what they ask for."""
+    """Rigs of a kind, all on one Site, that a job could run on: replicas that one holds, and what they ask for."""
 
     kind: Kind
+    site: str
     slots: int
     views: list[planning.RigView]
     asked: Asked
@@ -215,6 +220,7 @@ def offers(
     """
     found: list[tuple[tuple[float, int, str], Offer]] = []
     for slots, (first, kinds) in stock:
+        site = desk.request.classes[first.class_key].rig_class.site
         prices: dict[float, tuple[Asked, float]] = {}
         for kind, views in kinds.items():
             if not views:
@@ -224,21 +230,38 @@ def offers(
             if price is None:
                 asked = Asked(desk, first, job, more)
                 price = prices[more] = asked, asked[slots] / slots
-            found.append(((price[1], -slots, views[0].name), Offer(kind, slots, views, price[0])))
+            found.append(((price[1], -slots, views[0].name), Offer(kind, site, slots, views, price[0])))
     found.sort(key=_BY_RANK)
     return tuple(offer for _, offer in found)
 
 
-def choose(job: model.Job, line: Iterable[Offer], *, purse: budgets.Purse | None = None) -> Choice | None:
-    """The set with the least reserve: the cheapest rigs per replica, and for the rest whichever rig is cheapest.
-
-    Every prefix of the cheapest rigs is tried with the best single rig for what is then left, so a rig that is only
-    needed in part does not have to be next in line.
+def choose(job: model.Job, line: Sequence[Offer], *, purse: budgets.Purse | None = None) -> Choice | None:
+    """The set with the least reserve; on one Site where that costs little more and the bid still pays for it.
 
     Args:
         job: that waits.
         line: `offers` for it.
         purse: budgets, shares and circuits to keep to; None for none.
+    """
+    best = _cheapest(job, line, purse)
+    if best is None or len(best.placement) == 1:
+        return best
+    site_of = {offer.kind.class_key: offer.site for offer in line}
+    if len({site_of[view.class_key] for view, _ in best.placement}) == 1:
+        return best
+    bid = job.bid_usd_per_gpu_hour * job.gpus
+    highest = min(best.reserve + _ONE_SITE_SHARE * bid, bid)
+    sites = sorted(set(site_of.values()))
+    found = (_cheapest(job, [offer for offer in line if offer.site == site], purse) for site in sites)
+    near = [choice for choice in found if choice is not None and choice.reserve < highest]
+    return min(near, key=lambda choice: choice.reserve, default=best)
+
+
+def _cheapest(job: model.Job, line: Iterable[Offer], purse: budgets.Purse | None) -> Choice | None:
+    """The set with the least reserve: the cheapest rigs per replica, and for the rest whichever rig is cheapest.
+
+    Every prefix of the cheapest rigs is tried with the best single rig for what is then left, so a rig that is only
+    needed in part does not have to be next in line.
     """
     hand = _Hand(job.mode, line, purse)
     best: Choice | None = None
