@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import time
 from typing import Any
 
@@ -52,6 +53,34 @@ def test_a_circuit_carries_its_share_of_the_limit_and_not_a_watt_more() -> None:
     tight = dataclasses.replace(fits, circuits={"barn/c1": planning.Circuit(key="barn/c1", limit_watts=4299.0)})
     assert budgets.Purse(tight).refusal(view(tight, "rig-4"), KAS) == "circuit barn/c1: 4,300 of 4,299 W would be drawn"
     assert budgets.Purse(tight).refusal(view(tight, "rig-4"), model.OFF) == ""
+
+
+@pytest.mark.parametrize("short_watts", [0, 1])
+def test_a_rig_takes_the_second_best_where_the_best_has_no_room(short_watts: int) -> None:
+    lean = sample.coin("rvn", benchmarks={sample.GPU: model.Benchmark(hashrate=0.03, watts=70)})
+    # Six cards draw 60 W each less than with the other coin.
+    limit = 2 * MINES - 6 * 60 - short_watts
+    modes = {"rig-0": KAS, "rig-1": model.IDLE}
+    request = farm(modes, limit=math.ceil(limit / 0.8), coins=[sample.coin("kas"), lean])
+    request = dataclasses.replace(
+        request, circuits={"barn/c1": planning.Circuit(key="barn/c1", limit_watts=float(limit))}
+    )
+    reply = policy.plan(request)
+    moves = {move.rig: move.to for move in reply.moves}
+    assert moves == ({} if short_watts else {"rig-1": RVN})
+    told = reply.decisions["rig-1"]
+    if short_watts:
+        assert (told.reason, told.chosen) == ("LimitReached", model.IDLE)
+    else:
+        assert told.chosen == RVN
+        assert "there is no room for Mining/kas: circuit barn/c1: 1,720 of 1,360 W would be drawn" in told.message
+
+
+def test_no_rig_settles_for_less_while_watts_may_come_free() -> None:
+    lean = sample.coin("rvn", benchmarks={sample.GPU: model.Benchmark(hashrate=0.03, watts=70)})
+    modes = {"rig-0": model.IDLE, "rig-1": model.IDLE}
+    request = farm(modes, limit=math.ceil((2 * MINES - 6 * 60) / 0.8), coins=[sample.coin("kas"), lean])
+    assert [(move.rig, move.to) for move in policy.plan(request).moves] == [("rig-0", KAS)]
 
 
 def test_watts_that_a_move_frees_are_not_given_out_before_they_are_free() -> None:

@@ -107,6 +107,8 @@ class _Teller:
             # Only the look-ahead moves for what is yet to come.
             ahead = gain < 0 and found.expert == experts.LOOK_AHEAD
             text += f"{' now, and more over the look-ahead' if ahead else ''}; the move costs {move.cost_usd:.4f} $"
+            if name in self._told.held:
+                text += f"; there is no room for {found.target}: {self._told.held[name]}"
             return self._decide(view, move.to, "Best", text)
         if found.reason == "NoTrustedPrice":
             refusal = found.standing.value.refusals.get(view.mode)

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 
+from switchyard.fleet import model
 from switchyard.planning import (
     admission,
     budgets,
@@ -115,13 +116,19 @@ def _moves(
     wanted.sort(key=lambda pair: (pair[1].reason not in _FORCED, -pair[1].gain, pair[0]))
     moves: dict[str, planning.Move] = {}
     held: dict[str, str] = {}
-    for name, found in wanted:
+    # Where a hand-over is under way, watts may come free in a moment: no rig settles for less there.
+    passing = {view.circuit for view in desk.request.rigs if view.switching}
+    for name, best in wanted:
         view = desk.views[name]
-        refusal = purse.refusal(view, found.target, forced=found.reason in _FORCED)
-        if refusal or found.target is None:
+        found: choice.Choice | None = best
+        refusal = purse.refusal(view, best.target, forced=best.reason in _FORCED)
+        if refusal:
             held[name] = refusal
+            found = _next_best(view, best, purse) if view.circuit not in passing else None
+        if found is None or found.target is None:
             continue
         purse.take(view, found.target)
+        passing.add(view.circuit)
         moves[name] = planning.Move(
             rig=name,
             to=found.target,
@@ -131,6 +138,20 @@ def _moves(
             cost_usd=found.usd,
         )
     return moves, held
+
+
+def _next_best(view: planning.RigView, best: choice.Choice, purse: budgets.Purse) -> choice.Choice | None:
+    """What fits and pays for itself within the hour, where only the circuit has no room for what is wanted."""
+    if best.target is None or best.reason in _FORCED or view.mode not in best.nets or purse.fits(view, best.target):
+        return None
+    present = best.nets[view.mode]
+    for mode, net in sorted(best.nets.items(), key=lambda pair: (-pair[1], pair[0])):
+        usd = best.move_usd(mode)
+        if mode.kind is model.ModeKind.AI or mode in view.barred or usd is None:
+            continue
+        if (net - present) * standing.PAYBACK_HOURS > usd and not purse.refusal(view, mode):
+            return dataclasses.replace(best, target=mode, gain=net - present, usd=usd)
+    return None
 
 
 def _memory(
