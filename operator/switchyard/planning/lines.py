@@ -338,7 +338,7 @@ class _Line:
             tally=tally,
             wanted_rigs=wanted.rigs if wanted is not None else 0.0,
             ranks=ranks,
-            outlook=value.outlook or values.Outlook(),
+            outlook=value.outlook or values.Outlook(0.0),
             pue=value.pue,
         )
 

@@ -20,7 +20,7 @@ from switchyard.valuation import values
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-RESOLVE_HOURS: Final = 2.0
+RESOLVE_HOURS: Final = 3.0
 """A look-ahead serves this long; its steps have told by then what was expected."""
 _RANKS: Final = 20
 """Ranks that are looked ahead for; between them the worth is interpolated."""
@@ -106,7 +106,7 @@ def _priced(usd: Floats, view: View, wanted: Floats) -> Floats:
 
 def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) -> tuple[Ahead, remembered.Table]:
     """The present seen with the look-ahead, which is solved anew where that is due."""
-    price = view.outlook.usd_per_kwh[0]
+    price = view.outlook.now_usd_per_kwh
     key = view.columns, view.work, view.ranks.tobytes(), None if view.tally is None else view.tally.base_seconds
     if table is None or table.key != key or _due(table, view, price=price, now=now):
         table = _solved(view, now=now, key=key)
@@ -119,7 +119,7 @@ def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) 
     level = 0
     if view.tally is not None:
         level = demand.bin_of(view.wanted_rigs, rigs=view.tally.rigs)
-    usd = _between(table.worth_usd[step, :, level, :], view.ranks) + (earns * hours)[:, None]
+    usd = _between(table.worth_usd[step, :, :, level], view.ranks) + (earns * hours)[:, None]
     if view.work >= 0:
         resting = -view.rest_watts * rate
         usd[view.work] += (resting - earns[view.work]) * hours * (1 - wanted)
@@ -163,23 +163,21 @@ def _wanted(rigs: float, ranks_: Ints) -> Floats:
 
 
 def _due(table: remembered.Table, view: View, *, price: float, now: datetime.datetime) -> bool:
-    if (now - table.at).total_seconds() >= RESOLVE_HOURS * 3600:
+    passed = (now - table.at).total_seconds() / 3600
+    if passed >= RESOLVE_HOURS:
         return True
-    seen = _expected(view, price)
+    expected = (table.outlook.at(passed), *table.revenue)
     return any(
-        abs(one - other) > _SURPRISE * max(abs(other), 1e-6) for one, other in zip(seen, table.expected, strict=True)
+        abs(seen - told) > _SURPRISE * max(abs(told), 1e-6)
+        for seen, told in zip((price, *view.revenue.tolist()), expected, strict=True)
     )
-
-
-def _expected(view: View, price: float) -> tuple[float, ...]:
-    return price, *view.revenue.tolist()
 
 
 def _solved(view: View, *, now: datetime.datetime, key: object) -> remembered.Table:
     base = demand.BASE_SECONDS if view.tally is None else view.tally.base_seconds
     hours, starts, counts = _grid(base)
-    rates = _means(view.outlook, starts, hours) * view.pue / 1000
-    rates[0] = view.outlook.usd_per_kwh[0] * view.pue / 1000
+    rates = view.outlook.means(np.append(starts, starts[-1] + hours[-1])) * view.pue / 1000
+    rates[0] = view.outlook.now_usd_per_kwh * view.pue / 1000
     earns = view.revenue[None, :] - rates[:, None] * view.watts[None, :]
     kernels: list[Floats] = []
     some = view.ranks[_some(view.ranks)]
@@ -204,22 +202,10 @@ def _solved(view: View, *, now: datetime.datetime, key: object) -> remembered.Ta
         at=now,
         ends_hours=np.cumsum(hours),
         worth_usd=worth,
-        expected=_expected(view, view.outlook.usd_per_kwh[0]),
+        outlook=view.outlook,
+        revenue=tuple(view.revenue.tolist()),
         key=key,
     )
-
-
-def _means(outlook: values.Outlook, starts: Floats, hours: Floats) -> Floats:
-    """[T] mean price of each step, $/kWh."""
-    told, prices = np.array(outlook.hours), np.array(outlook.usd_per_kwh)
-    until = np.concatenate([[0.0], np.cumsum(prices[:-1] * np.diff(told))])
-
-    def spent(moments: Floats) -> Floats:
-        before = np.searchsorted(told, moments, side="right") - 1
-        found: Floats = until[before] + prices[before] * (moments - told[before])
-        return found
-
-    return (spent(starts + hours) - spent(starts)) / hours
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -319,18 +318,10 @@ def _usd(desk: standing.Desk, value: values.ClassValue, origin: model.Mode, targ
 
 def _power(value: values.ClassValue, edges: tuple[float, ...]) -> tuple[float, ...]:
     """$ per watt-hour of a rig, per step, as far as anybody can tell."""
-    steps = len(edges) - 1
-    outlook = value.outlook
-    if outlook is None or value.usd_per_kwh in (None, 0.0):
-        return (value.usd_per_watt_hour,) * steps
-    starts = np.asarray(outlook.hours)
-    prices = np.asarray(outlook.usd_per_kwh)
-    ends = np.append(starts[1:], np.inf)
-    found = []
-    for begin, end in itertools.pairwise(edges):
-        share = np.clip(np.minimum(ends, end) - np.maximum(starts, begin), 0.0, None)
-        found.append(float(share @ prices / share.sum()) * value.pue / 1000)
-    return tuple(found)
+    if value.outlook is None or value.usd_per_kwh in (None, 0.0):
+        return (value.usd_per_watt_hour,) * (len(edges) - 1)
+    found = value.outlook.means(edges) * value.pue / 1000
+    return tuple(found.tolist())
 
 
 def _gang(desk: standing.Desk, job: model.Job, fits: Mapping[str, program_values.Fit]) -> program_values.Gang | None:

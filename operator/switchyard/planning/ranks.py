@@ -48,31 +48,28 @@ class Problem:
 
 
 def solve(problem: Problem) -> Floats:
-    """[T, S, L, R]: what each state is worth from the end of each step on, in $, as expected at its beginning."""
+    """[T, S, R, L]: what each state is worth from the end of each step on, in $, as expected at its beginning."""
     steps, states = problem.earns.shape
     levels, ranks = problem.wanted.shape
-    worth = np.empty((steps, states, levels, ranks))
-    ahead = np.zeros((states, levels, ranks))
-    gain, found = np.empty_like(ahead), np.empty((levels, ranks))
-    # One product for all states: [L, L] @ [L, S x R].
-    turned, mixed = np.empty((levels, states, ranks)), np.empty((levels, states * ranks))
-    lost = problem.wanted * problem.eviction_usd
+    worth = np.empty((steps, states, ranks, levels))
+    ahead = np.zeros((states, ranks, levels))
+    gain, found = np.empty_like(ahead), np.empty((ranks, levels))
+    wanted = np.ascontiguousarray(problem.wanted.T)
+    lost = wanted * problem.eviction_usd
     moves, work = problem.moves_usd.tolist(), problem.work
     paid = (problem.earns * problem.hours[:, None]).tolist()
+    unpaid = (problem.unwanted * problem.hours).tolist()
     for step in range(steps - 1, -1, -1):
         now = worth[step]
         if work >= 0:
-            turned[...] = ahead.transpose(1, 0, 2)
-            np.matmul(problem.kernels[step], turned.reshape(levels, -1), out=mixed)
-            now[...] = mixed.reshape(levels, states, ranks).transpose(1, 0, 2)
+            # One product for all states: [S x R, L] @ [L, L].
+            np.matmul(ahead.reshape(-1, levels), problem.kernels[step].T, out=now.reshape(-1, levels))
         else:
             now[...] = ahead
         for state in range(states):
             if state == work:
-                unwanted = problem.unwanted[step]
-                np.multiply(problem.wanted, problem.earns[step, state] - unwanted, out=found)
-                found += unwanted
-                found *= problem.hours[step]
+                np.multiply(wanted, paid[step][state] - unpaid[step], out=found)
+                found += unpaid[step]
                 np.add(now[state], found, out=gain[state])
             else:
                 np.add(now[state], paid[step][state], out=gain[state])

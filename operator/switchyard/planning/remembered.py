@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from switchyard.fleet import model
 from switchyard.planning import demand
+from switchyard.valuation import values
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -27,15 +28,17 @@ class Table:
     Attributes:
         at: when.
         ends_hours: [T], ends of its steps, from `at`.
-        worth_usd: [T, S, L, R] from the end of each step on.
-        expected: prices that it was solved for; another look-ahead is due when they are far off.
+        worth_usd: [T, S, R, L] from the end of each step on.
+        outlook: prices of power that it was solved for, from `at` on; another is due when they turn out far off.
+        revenue: [S] $/h that it was solved for; likewise.
         key: modes, ranks and states that it is about.
     """
 
     at: datetime.datetime
     ends_hours: Floats
     worth_usd: Floats
-    expected: tuple[float, ...]
+    outlook: values.Outlook
+    revenue: tuple[float, ...]
     key: object
 
 

@@ -62,9 +62,9 @@ def outlook(*, site: model.Site, market: quotes.Market, now: datetime.datetime, 
     tariff = site.tariff
     match tariff:
         case model.FixedTariff():
-            return values.Outlook(hours=(0.0,), usd_per_kwh=(price.usd_per_kwh,))
+            return values.Outlook(price.usd_per_kwh)
         case model.TimeOfUseTariff():
-            return _by_the_clock(tariff, site.time_zone, now.astimezone(datetime.UTC))
+            return _by_the_clock(price.usd_per_kwh, tariff, site.time_zone, now.astimezone(datetime.UTC))
         case model.FeedTariff():
             return _by_feed(
                 price.usd_per_kwh,
@@ -83,27 +83,32 @@ def _by_feed(
     curve: quotes.Curve | None,
     profile: quotes.Profile | None,
 ) -> values.Outlook:
-    found = forecast.path(value=usd_per_kwh - adder_usd_per_kwh, now=now, curve=curve, profile=profile)
-    later = found.values[1:]
-    if adder_usd_per_kwh:
-        later = tuple(value + adder_usd_per_kwh for value in later)
-    return values.Outlook(hours=found.hours, usd_per_kwh=(usd_per_kwh, *later))
+    def tell() -> values.Told:
+        found = forecast.path(value=usd_per_kwh - adder_usd_per_kwh, now=now, curve=curve, profile=profile)
+        return found.hours, (usd_per_kwh, *(value + adder_usd_per_kwh for value in found.values[1:]))
+
+    return values.Outlook(usd_per_kwh, tell)
 
 
 @functools.lru_cache(maxsize=256)
-def _by_the_clock(tariff: model.TimeOfUseTariff, time_zone: str, now: datetime.datetime) -> values.Outlook:
-    unix = now.timestamp()
-    moments, prices = _changes(tariff, time_zone, now.date())
-    first = bisect.bisect_right(moments, unix)
-    end = unix + forecast.LONG_HORIZON_SECONDS
-    last = bisect.bisect_right(moments, end)
-    # Nobody should count on the price of one hour for ever: after a week, the mean of that week.
-    starts = (unix, *moments[first:last])
-    spans = [later - start for start, later in zip(starts, (*starts[1:], end), strict=True)]
-    told = prices[first - 1 : last]
-    mean = sum(price * span for price, span in zip(told, spans, strict=True)) / forecast.LONG_HORIZON_SECONDS
-    ahead = (*((moment - unix) / 3600 for moment in starts[1:]), forecast.LONG_HORIZON_SECONDS / 3600)
-    return values.Outlook(hours=(0.0, *ahead), usd_per_kwh=(*told, mean))
+def _by_the_clock(
+    usd_per_kwh: float, tariff: model.TimeOfUseTariff, time_zone: str, now: datetime.datetime
+) -> values.Outlook:
+    def tell() -> values.Told:
+        unix = now.timestamp()
+        moments, prices = _changes(tariff, time_zone, now.date())
+        first = bisect.bisect_right(moments, unix)
+        end = unix + forecast.LONG_HORIZON_SECONDS
+        last = bisect.bisect_right(moments, end)
+        # Nobody should count on the price of one hour for ever: after a week, the mean of that week.
+        starts = (unix, *moments[first:last])
+        spans = [later - start for start, later in zip(starts, (*starts[1:], end), strict=True)]
+        told = prices[first - 1 : last]
+        mean = sum(price * span for price, span in zip(told, spans, strict=True)) / forecast.LONG_HORIZON_SECONDS
+        ahead = (*((moment - unix) / 3600 for moment in starts[1:]), forecast.LONG_HORIZON_SECONDS / 3600)
+        return (0.0, *ahead), (*told, mean)
+
+    return values.Outlook(usd_per_kwh, tell)
 
 
 @functools.lru_cache(maxsize=64)

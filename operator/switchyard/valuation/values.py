@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from switchyard.fleet import model
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +64,43 @@ class RigClass:
     base_watts: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+Told = tuple[tuple[float, ...], tuple[float, ...]]
+"""Hours ahead, the first 0, and the price from each of them until the next; the last holds for all time after it."""
+
+
 class Outlook:
-    """What power will cost a Site, as far as anybody can tell: `usd_per_kwh[i]` from `hours[i]` ahead until the next.
+    """What power will cost a Site, as far as anybody can tell. Worked out when it is asked for: few plans need it."""
 
-    `hours[0]` is 0 and `usd_per_kwh[0]` the price now; the last entry holds for all time after it.
-    """
+    def __init__(self, usd_per_kwh: float, tell: Callable[[], Told] | None = None) -> None:
+        """A price now, and who tells what comes after; None where it stays."""
+        self.now_usd_per_kwh: Final = usd_per_kwh
+        self._tell = tell
 
-    hours: tuple[float, ...] = (0.0,)
-    usd_per_kwh: tuple[float, ...] = (0.0,)
+    def __eq__(self, other: object) -> bool:
+        """Whether both tell the same."""
+        return self is other or (isinstance(other, Outlook) and self.told == other.told)
+
+    def __hash__(self) -> int:
+        """By the price now."""
+        return hash(self.now_usd_per_kwh)
+
+    @functools.cached_property
+    def told(self) -> Told:
+        """All of it; the first price is that of now."""
+        return ((0.0,), (self.now_usd_per_kwh,)) if self._tell is None else self._tell()
+
+    def at(self, hours: float) -> float:
+        """The price so many hours ahead, USD/kWh."""
+        return self.told[1][bisect.bisect_right(self.told[0], hours) - 1]
+
+    def means(self, edges: npt.ArrayLike) -> Floats:
+        """[T] mean price between each of [T + 1] moments, in hours ahead, and the next, USD/kWh."""
+        at = np.asarray(edges, dtype=np.float64)
+        hours, prices = np.array(self.told[0]), np.array(self.told[1])
+        until = np.concatenate([[0.0], np.cumsum(prices[:-1] * np.diff(hours))])
+        place = np.searchsorted(hours, at, side="right") - 1
+        found: Floats = np.diff(until[place] + prices[place] * (at - hours[place])) / np.diff(at)
+        return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
