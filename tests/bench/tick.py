@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import gc
 import itertools
 import math
 import statistics
@@ -69,7 +70,11 @@ def _sum(stages: dict[str, float]) -> float:
 def measure(*, rigs: int, gangs: int, ticks: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Ticks of one farm, as raw figures."""
     found = farm(rigs=rigs, gangs=gangs)
+    # As the operator does once it knows the farm.
+    gc.collect()
+    gc.freeze()
     ticked = play(found, ticks=ticks)
+    gc.unfreeze()
     later = ticked[1:] or ticked
     waiting = sum(job.state is model.JobState.PENDING for job in found.jobs.values())
     figures: dict[str, Any] = {
