@@ -388,6 +388,45 @@ def test_the_plan_is_as_good_as_the_best_of_all_plans(problem: values.Problem) -
         assert answer.value_usd == pytest.approx(best, rel=program.GOAL, abs=1e-5)
 
 
+def test_the_search_is_not_misled_by_the_plan_so_far() -> None:
+    """A solver that is told of a plan may answer with it, at a worth that it does not have."""
+    modes = (values.LocalMode(usd_per_hour=0.2, watts=500.0), values.LocalMode(usd_per_hour=0.0, watts=50.0))
+    farm = values.Problem(
+        blocks={
+            name: values.Block(
+                rigs=rigs,
+                origins=(values.Origin(rigs=free, in_usd=0.1),),
+                modes=modes,
+                usd_per_watt_hour=0.0,
+                circuit=circuit,
+                later_in_usd=0.1,
+                out_usd=0.05,
+            )
+            for name, rigs, free, circuit in (("a", 1, 0, ""), ("b", 2, 2, "k"))
+        },
+        gangs=(
+            values.Gang(
+                key="new",
+                usd_per_hour=1.0,
+                hours=2.0,
+                replicas=2,
+                fits={"a": values.Fit(slots=2, watts=900.0), "b": values.Fit(slots=1, watts=900.0)},
+                last_start_hours=0.0,
+            ),
+        ),
+        working=(
+            values.Working(key="old", usd_per_hour=1.0, hours=1.0, rigs={"a": 1}, watts={"a": 900.0}, stop_usd=0.0),
+        ),
+        circuits={"k": values.Circuit(limit_watts=1500.0)},
+        quotas=(values.Quota(blocks=frozenset({"a"}), least=0, most=1),),
+        budgets=(values.Budget(blocks=frozenset({"a", "b"}), left=3),),
+        edges_hours=EDGES,
+    )
+    answer = solved(farm)
+    assert (answer.admitted, answer.stopped) == ({"new": {"a": 1}}, ("old",))
+    assert answer.value_usd == pytest.approx(1.45)
+
+
 def test_what_the_linear_program_is_sure_of_is_found_where_rounding_missed_it() -> None:
     """A gang that starts for certain, but only where another is stopped whole."""
 

@@ -212,3 +212,48 @@ def test_what_stays_over_its_limit_is_said() -> None:
     assert shed.held == {"barn/c1": "180 W too many stay on circuit barn/c1"}
     # Taken from the purse: what is free is free only when the rigs have stopped.
     assert purse.left("main") == 0
+
+
+# --- watts for a gang -----------------------------------------------------------------------------------------
+
+
+def short_of_watts(bid: float) -> worlds.World:
+    """Two rigs that mine on a circuit that carries both, but not one at AI work beside another that mines."""
+    found = farm(dict.fromkeys(("rig-0", "rig-1"), KAS), WORKS + MINES - 1, pools=[sample.pool(max_switching="100%")])
+    job = sample.job(replicas=1, gpus_per_replica=6, bid_usd_per_gpu_hour=bid)
+    return worlds.World(dataclasses.replace(found, jobs=found.jobs.set(job.key, job)))
+
+
+def test_a_gang_gets_the_watts_of_a_rig_that_mines() -> None:
+    world = short_of_watts(1.0)
+    reply = world.step(MARKET)
+    (move,) = reply.moves
+    assert (move.to, move.reason) == (model.OFF, "MakesRoom")
+    (refusal,) = reply.refusals
+    assert (refusal.reason, refusal.message) == ("LimitReached", "waits for watts that come free on circuit barn/c1")
+    decision = reply.decisions[move.rig]
+    assert (decision.reason, decision.chosen) == ("MakesRoom", model.OFF)
+    assert decision.message == "Mining/kas rests: a job pays more for the watts of circuit barn/c1"
+    later = world.step(MARKET)
+    (admission,) = later.admissions
+    assert {placement.rig for placement in admission.placement} == {"rig-0", "rig-1"} - {move.rig}
+    assert not later.moves
+    assert not world.step(MARKET).moves, "the rig that rests does not take the watts back"
+
+
+def test_a_gang_that_pays_too_little_for_the_watts_waits() -> None:
+    # The rig alone asks for about 0.19 $/GPU-h; the one that would rest forgoes 0.16 more.
+    reply = short_of_watts(0.25).step(MARKET)
+    assert not reply.moves
+    (refusal,) = reply.refusals
+    assert refusal.reason == "LimitReached"
+    assert "circuit barn/c1: 2,140 of 2,139 W would be drawn" in refusal.message
+
+
+def test_rigs_that_people_have_pinned_do_not_rest_for_a_gang() -> None:
+    world = short_of_watts(1.0)
+    pinned = {name: dataclasses.replace(rig, pin=model.Pin.MINING) for name, rig in world.farm.rigs.items()}
+    world.farm = dataclasses.replace(world.farm, rigs=world.farm.rigs.set("rig-1", pinned["rig-1"]))
+    reply = world.step(MARKET)
+    assert not reply.moves
+    assert not reply.admissions

@@ -13,11 +13,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from switchyard.fleet import model
-from switchyard.planning import budgets, displacing, gangs, placing, priced, pricing, standing
+from switchyard.planning import budgets, displacing, gangs, placing, priced, pricing, shedding, standing
 from switchyard.planning import request as planning
 
 _TRY_EVERY: Final = datetime.timedelta(minutes=10)
@@ -26,12 +26,16 @@ _TRY_EVERY: Final = datetime.timedelta(minutes=10)
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Admitted:
-    """What came of it. `tried`: every waiting job was weighed against those at work."""
+    """What came of it.
+
+    `moves`: rigs that rest for a gang. `tried`: every waiting job was weighed against those at work.
+    """
 
     admissions: list[planning.Admission]
     refusals: list[planning.JobRefusal]
     preemptions: list[planning.Preemption]
     taken: dict[str, model.Job]
+    moves: list[planning.Move] = dataclasses.field(default_factory=list)
     tried: bool = False
 
 
@@ -41,7 +45,7 @@ def admit(
     working: Mapping[str, gangs.Gang],
     stopped: Iterable[str],
     purse: budgets.Purse,
-    away: Collection[str] = (),
+    leaving: Mapping[str, model.Mode],
     book: priced.Book | None = None,
 ) -> Admitted:
     """Decide on every waiting job.
@@ -51,7 +55,7 @@ def admit(
         working: gangs at work.
         stopped: jobs that this plan preempts already.
         purse: budgets, shares and circuits; what admissions cost is taken from it.
-        away: rigs that this plan sends elsewhere already.
+        leaving: by rig, where this plan sends it already.
         book: bid prices; None to do without.
     """
     waiting = [job for job in desk.jobs.values() if job.state is model.JobState.PENDING]
@@ -63,7 +67,7 @@ def admit(
         desk,
         working={key: gang for key, gang in working.items() if key not in gone},
         purse=purse,
-        away=away,
+        leaving=leaving,
         book=book,
         result=result,
     )
@@ -81,7 +85,7 @@ class _Bench:
         *,
         working: Mapping[str, gangs.Gang],
         purse: budgets.Purse,
-        away: Collection[str],
+        leaving: Mapping[str, model.Mode],
         book: priced.Book | None,
         result: Admitted,
     ) -> None:
@@ -95,11 +99,12 @@ class _Bench:
                 for view in desk.views.values()
                 if placing.free(view)
                 and view.name not in desk.gang_of
-                and view.name not in away
+                and view.name not in leaving
                 and not placing.unpriced(desk, view)
             ),
         )
         self._lots = placing.lots(self._free)
+        self._spare = shedding.Spare(desk, purse, leaving)
         prices = book.last.prices if book is not None and book.last is not None else None
         self._quoted = None if prices is None else pricing.Quoted(desk=desk, prices=prices)
         self._tenants = displacing.Tenants(desk, working=working.values(), quoted=self._quoted)
@@ -144,7 +149,8 @@ class _Bench:
             return
         now = placing.choose(job, line, purse=self._purse)
         if now is None or job.bid_usd_per_gpu_hour * job.gpus <= now.reserve:
-            self._refuse_for_budget(job, best, price)
+            if not self._gets_watts(job, best):
+                self._refuse_for_budget(job, best, price)
             return
         self._take(job, now)
         self._admit(job, now)
@@ -196,18 +202,21 @@ class _Bench:
 
     def _without_room(self, job: model.Job, stock: placing.Stock, held: int) -> None:
         """Make room by stopping gangs that are worth less, if that clearly pays; or say what would."""
+        done, price = self._stops_others(job, stock, held)
+        if not done:
+            self._refuse_for_room(job, stock, held, price)
+
+    def _stops_others(self, job: model.Job, stock: placing.Stock, held: int) -> tuple[bool, float | None]:
+        """Whether gangs were stopped for a job; if not, the price above which they would be, where there is one."""
         asks = self._asks(job)
         price = min((asked for asked, _ in asks.values()), default=0.0) / job.gpus
         if not asks or not self._tenants.any:
-            self._refuse_for_room(job, stock, held)
-            return
+            return False, None
         if job.bid_usd_per_gpu_hour <= price:
-            self._refuse_for_room(job, stock, held, price)
-            return
+            return False, price
         room = self._tenants.room(job, needed=job.replicas - held)
         if room is None:
-            self._refuse_for_room(job, stock, held)
-            return
+            return False, None
         hours = displacing.hours_gained(job, room, priced=self._quoted is not None)
         lost = self._tenants.margin * room.loss_usd / hours / job.gpus
         price += lost
@@ -219,13 +228,49 @@ class _Bench:
                 scarcity = displacing.scarcity_usd_per_hour(choice.placement, self._quoted, hours)
                 price = (choice.reserve + scarcity) / job.gpus + lost
                 if job.bid_usd_per_gpu_hour > price and self._displaces(job, choice, room, price):
-                    return
-        self._refuse_for_room(job, stock, held, price)
+                    return True, price
+        return False, price
+
+    def _its_turn(self, job: model.Job) -> bool:
+        """Whether a job is weighed against others now."""
+        return self.result.tried or self._newest is None or job.created_at > self._newest
+
+    def _gets_watts(self, job: model.Job, best: placing.Choice) -> bool:
+        """Get a job the watts that its rigs lack, if it pays for them: from rigs that rest, else from other gangs.
+
+        What has been found for it is kept until it is free; then the job is admitted.
+        """
+        wants = best.wants(job)
+        if not self._purse.refusal_of_all(wants).startswith("circuit"):
+            return False
+        lacking = self._spare.lacking(wants)
+        if lacking:
+            rigs = {view.name for view, _ in wants}
+            room = self._spare.room(lacking, without=rigs) if self._its_turn(job) else None
+            if room is None:
+                return self._stops_others(job, [], 0)[0]
+            lost = room.usd_per_hour + room.usd / placing.remaining_hours(job)
+            if job.bid_usd_per_gpu_hour * job.gpus <= best.reserve + self._tenants.margin * lost:
+                return self._stops_others(job, [], 0)[0]
+            for move in room.moves:
+                view = self._desk.views[move.rig]
+                self._purse.take(view, move.to)
+                self._forget(view)
+                self._spare.goes(view, move.to)
+            self.result.moves += room.moves
+        for view, mode in wants:
+            self._spare.goes(view, mode)
+            self._forget(view)
+        self._purse.set_aside(wants)
+        circuits = ", ".join(sorted({view.circuit for view, _ in wants if view.circuit}))
+        self._refuse(
+            job, "LimitReached", f"waits for watts that come free on circuit {circuits}", best.reserve / job.gpus
+        )
+        return True
 
     def _displaces(self, job: model.Job, choice: placing.Choice, room: displacing.Room, price: float) -> bool:
         """Stop these gangs for a job, if that is allowed now."""
-        new = self._newest is None or job.created_at > self._newest
-        if not (self.result.tried or new):
+        if not self._its_turn(job):
             return False
         used = {view.name for view, _ in choice.placement}
         others = {gang.job.key: [view for view, _ in gang.rigs if view.name not in used] for gang in room.gangs}
@@ -235,6 +280,8 @@ class _Bench:
         self._take(job, choice)
         self._tenants.gone(room.gangs)
         for gang in room.gangs:
+            for view in others[gang.job.key]:
+                self._spare.goes(view, model.IDLE)
             self.result.preemptions.append(
                 planning.Preemption(
                     job=gang.job.key,
@@ -253,13 +300,18 @@ class _Bench:
         for view, mode in choice.wants(job):
             self._purse.take(view, mode)
 
+    def _forget(self, view: planning.RigView) -> None:
+        """A rig is free no longer."""
+        kind = placing.kind_of(self._desk, view)
+        if view in self._free.get(kind, ()):
+            self._free[kind].remove(view)
+
     # --- results -----------------------------------------------------------------------------------------------
 
     def _admit(self, job: model.Job, choice: placing.Choice) -> None:
         for view, _ in choice.placement:
-            kind = placing.kind_of(self._desk, view)
-            if view in self._free.get(kind, ()):
-                self._free[kind].remove(view)
+            self._forget(view)
+            self._spare.goes(view, job.mode)
             self.result.taken[view.name] = job
         self._told.clear()
         price = choice.reserve / job.gpus
@@ -340,21 +392,5 @@ class _Bench:
         if all(placing.unpriced(self._desk, view) for view in views):
             return "every rig that fits mines a coin without a trusted price", ""
         inside = {view.name for _, found in placing.rigs_of(stock) for view in found}
-        out = Counter(_unusable(self._desk, view, job) for view in views if view.name not in inside)
+        out = Counter(placing.unusable(self._desk, view, job) for view in views if view.name not in inside)
         return "", ", ".join(f"{count} {text}" for text, count in sorted(out.items()))
-
-
-def _unusable(desk: standing.Desk, view: planning.RigView, job: model.Job) -> str:
-    if view.held:
-        return f"held ({view.held})"
-    if not view.enforced:
-        return "only recommended for"
-    if view.pin not in (model.Pin.AUTO, model.Pin.AI):
-        return f"pinned to {view.pin}"
-    if view.switching:
-        return "switching"
-    if job.mode in view.barred:
-        return "backing off after a failure"
-    if view.name in desk.gang_of:
-        return "at other AI work"
-    return "mining without a trusted price" if placing.unpriced(desk, view) else "taken by better bids"

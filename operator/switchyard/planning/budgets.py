@@ -97,6 +97,12 @@ class Purse:
         found = self._circuits.get(circuit)
         return math.inf if found is None else found.limit_watts - self._watts[circuit]
 
+    def set_aside(self, wants: Iterable[Want]) -> None:
+        """Keep the watts that these rigs will draw: what comes free meanwhile is theirs."""
+        for view, target in wants:
+            if view.circuit in self._watts:
+                self._watts[view.circuit] += self.meter.more(view, target)
+
     def fits(self, view: planning.RigView, target: model.Mode) -> bool:
         """Whether the rig's circuit has the watts for it to set out for `target`."""
         return not self._circuit(view, target)

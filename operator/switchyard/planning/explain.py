@@ -68,6 +68,9 @@ class _Teller:
         if name in told.moves and told.moves[name].reason == shedding.REASON:
             text = f"circuit {view.circuit} carries too much: {view.mode} rests, for the least loss per watt"
             return self._decide(view, told.moves[name].to, shedding.REASON, text)
+        if name in told.moves and told.moves[name].reason == shedding.MAKES_ROOM:
+            text = f"{view.mode} rests: a job pays more for the watts of circuit {view.circuit}"
+            return self._decide(view, told.moves[name].to, shedding.MAKES_ROOM, text)
         if view.held:
             reason = "NoTrustedPrice" if view.held == planning.HELD_NO_TRUSTED_PRICE else "Held"
             return self._decide(view, view.mode, reason, view.held_message or view.held, held_by=view.held)

@@ -117,6 +117,23 @@ def unpriced(desk: standing.Desk, view: planning.RigView) -> bool:
     return desk.standing(view.class_key, view.mode).present_net is None
 
 
+def unusable(desk: standing.Desk, view: planning.RigView, job: model.Job) -> str:
+    """Why a rig is not to be had for a job, for people."""
+    if view.held:
+        return f"held ({view.held})"
+    if not view.enforced:
+        return "only recommended for"
+    if view.pin not in (model.Pin.AUTO, model.Pin.AI):
+        return f"pinned to {view.pin}"
+    if view.switching:
+        return "switching"
+    if job.mode in view.barred:
+        return "backing off after a failure"
+    if view.name in desk.gang_of:
+        return "at other AI work"
+    return "mining without a trusted price" if unpriced(desk, view) else "taken by better bids"
+
+
 def by_kind(desk: standing.Desk, views: Iterable[planning.RigView], *, stopped: bool = False) -> Kinds:
     """Rigs by kind. `stopped`: they are those of gangs whose stop is paid for already."""
     found: Kinds = {}

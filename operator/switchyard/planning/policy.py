@@ -61,7 +61,10 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
 
     resting = {move.rig: move for move in shed.moves}
     book = _book(desk, working, settings)
-    admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse, away=resting, book=book)
+    leaving = {rig: mode for preemption in preemptions for rig, mode in preemption.targets.items()}
+    leaving |= {move.rig: move.to for move in shed.moves}
+    admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse, leaving=leaving, book=book)
+    resting |= {move.rig: move for move in admitted.moves}
     failed = book.last if book is not None else None
     preemptions += admitted.preemptions
     away = {rig: preemption for preemption in preemptions for rig in preemption.targets}

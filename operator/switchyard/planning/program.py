@@ -136,7 +136,7 @@ class _Solver:
         self._highs.setOptionValue("mip_rel_gap", GOAL / 2)
         self._highs.setOptionValue("mip_max_nodes", _NODES)
         self._highs.setOptionValue("mip_detect_symmetry", False)
-        self._highs.setSolution(len(self._whole), self._whole, fixed)
+        # The plan so far is not passed as a start: HiGHS 1.16 may answer with it, at a worth that it does not have.
         failure = self._run(search=True)
         if failure is not None:
             return failure

@@ -160,7 +160,8 @@ class PlanRequest:
 class Move:
     """One rig to another mode (never into AI: that is an Admission; out of a running gang only with a Preemption).
 
-    `reason`: BetterMode, FirstChoice, WorkDone, and, whatever they cost, Pinned, ModeGone and CircuitOverLimit.
+    `reason`: BetterMode, FirstChoice, WorkDone, MakesRoom (rests, so that a gang has the watts), and, whatever
+    they cost, Pinned, ModeGone and CircuitOverLimit.
     `cost_usd` is the whole cost: wear and lost work, and what the seconds are worth on this rig.
     """
 
@@ -230,7 +231,7 @@ class Decision:
     """Why a rig does what it does: the chosen mode and the alternatives, best first.
 
     `reason` is CamelCase: Best, RegretBelowCost, Switching, Held, Budget, Pinned, Admitted, Preempted, NoTrustedPrice,
-    CircuitOverLimit, LimitReached (a share or a circuit).
+    CircuitOverLimit, MakesRoom, LimitReached (a share or a circuit).
     `held_by` names the budget or hold that kept a better mode from being taken, "" if none did. `expert` is whose word
     the rig follows, "" where no expert was asked. `unlisted`: AIJobs that wait or run and are no alternative in the
     list.

@@ -1,16 +1,20 @@
-"""Circuits that carry too much: which rigs must stop, whatever that costs.
+"""Circuits that carry too much, or all they can: which rigs must stop, and which would for a better bid.
 
 A circuit gets over its limit without any plan's doing: somebody lowers the limit, puts rigs on it that were at work
 before, or its rigs draw more than their figures said. Then rigs go to rest (Idle or Off), those first that lose least
 for each watt that comes free; gangs at work only when all that is not enough, whole, with notice, and never one that is
 not preemptible. Rigs that people hold or have pinned are left alone, and counted. No budget and no share keeps a rig on
 a circuit that carries too much.
+
+A gang that has rigs but not the watts for them gets those of single rigs on its circuits, if it pays for what they
+forgo (`Spare`). They rest first; what that frees is kept for the gang until it is free.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from switchyard.fleet import model
@@ -18,7 +22,9 @@ from switchyard.planning import budgets, gangs, standing
 from switchyard.planning import request as planning
 
 REASON: Final = "CircuitOverLimit"
-"""Of the moves and preemptions that are made here."""
+"""Of moves and preemptions for which nobody is asked."""
+MAKES_ROOM: Final = "MakesRoom"
+"""Of moves that leave watts to a gang."""
 
 _SMALLEST_WATTS: Final = 1e-6
 
@@ -36,6 +42,21 @@ class Shed:
     moves: tuple[planning.Move, ...] = ()
     preemptions: tuple[planning.Preemption, ...] = ()
     held: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Rigs that would rest for others.
+
+    Attributes:
+        moves: theirs.
+        usd_per_hour: lost by it as long as they rest.
+        usd: for the way there and back.
+    """
+
+    moves: tuple[planning.Move, ...]
+    usd_per_hour: float
+    usd: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +110,7 @@ def shed(
             targets = {view.name: target for view, target in option.views}
             preemptions.append(planning.Preemption(job=option.key, reason=REASON, message=message, targets=targets))
         else:
-            moves.append(_move(desk, *option.views[0]))
+            moves.append(_move(desk, *option.views[0], REASON))
     for option in chosen:
         for view, target in option.views:
             purse.take(view, target)
@@ -103,17 +124,104 @@ def shed(
 _SINGLE, _GANG, _ADVICE = range(3)
 
 
+class Spare:
+    """What circuits will carry once the hand-overs under way are done, and who could rest for others."""
+
+    def __init__(self, desk: standing.Desk, purse: budgets.Purse, leaving: Mapping[str, model.Mode]) -> None:
+        """`leaving`: by rig, where this plan sends it already."""
+        self._desk = desk
+        self._purse = purse
+        self._leaving = dict(leaving)
+        self._rests = _Rests(desk)
+
+    @functools.cached_property
+    def _excess(self) -> dict[str, float]:
+        circuits = self._desk.request.circuits
+        return {
+            key: watts - circuits[key].limit_watts
+            for key, watts in _settled(self._desk, self._purse, self._leaving).items()
+        }
+
+    @functools.cached_property
+    def _rigs(self) -> Mapping[str, list[planning.RigView]]:
+        found: dict[str, list[planning.RigView]] = {}
+        for view in self._desk.views.values():
+            if view.circuit in self._desk.request.circuits and view.enforced:
+                found.setdefault(view.circuit, []).append(view)
+        return found
+
+    def goes(self, view: planning.RigView, target: model.Mode) -> None:
+        """A rig is sent somewhere, or a place for it kept."""
+        if "_excess" in self.__dict__ and view.circuit in self._excess:
+            self._excess[view.circuit] += self._more(view, target)
+        self._leaving[view.name] = target
+
+    def lacking(self, wants: Iterable[budgets.Want]) -> dict[str, float]:
+        """Watts that would be too many on circuits of these rigs once all is done; empty where there will be room."""
+        found: dict[str, float] = {}
+        for view, target in wants:
+            if view.circuit in self._desk.request.circuits:
+                found.setdefault(view.circuit, self._excess[view.circuit])
+                found[view.circuit] += self._more(view, target)
+        return {key: watts for key, watts in found.items() if watts > _SMALLEST_WATTS}
+
+    def room(self, lacking: Mapping[str, float], *, without: Collection[str]) -> Room | None:
+        """The rigs that lose least by resting so that so many watts come free; None if that is not to be had.
+
+        Args:
+            lacking: watts by circuit.
+            without: rigs that have other things to do.
+        """
+        desk, purse, over = self._desk, self._purse, dict(lacking)
+        free = [
+            view
+            for key in over
+            for view in self._rigs.get(key, ())
+            if view.name not in without and view.name not in self._leaving
+        ]
+        options = [
+            option
+            for view in free
+            for option in _singly(desk, purse, view, over, self._rests)
+            if not purse.refusal(view, option.views[0][1])
+        ]
+        chosen = [option.views[0] for option in _chosen(options, over)]
+        rigs = budgets.counted([view.pool for view, _ in chosen])
+        if any(watts > _SMALLEST_WATTS for watts in over.values()) or not purse.affords(rigs):
+            return None
+        moves = tuple(_move(desk, view, target, MAKES_ROOM) for view, target in chosen)
+        return Room(
+            moves=moves,
+            usd_per_hour=-sum(move.gain_usd_per_hour for move in moves),
+            usd=sum(
+                desk.move_usd(desk.request.classes[view.class_key], *way)
+                for view, target in chosen
+                for way in ((view.mode, target), (target, view.mode))
+            ),
+        )
+
+    def _more(self, view: planning.RigView, target: model.Mode) -> float:
+        meter, before = self._purse.meter, self._leaving.get(view.name)
+        present = meter.settled(view) if before is None else meter.planned(view.class_key, before)
+        return meter.planned(view.class_key, target) - present
+
+
 def _over(desk: standing.Desk, purse: budgets.Purse, leaving: Mapping[str, model.Mode]) -> dict[str, float]:
     """By circuit that carries too much, how many watts too many: once the hand-overs under way are done."""
     circuits = desk.request.circuits
-    sums = dict.fromkeys(circuits, 0.0)
+    excess = {key: watts - circuits[key].limit_watts for key, watts in _settled(desk, purse, leaving).items()}
+    return {key: watts for key, watts in excess.items() if watts > _SMALLEST_WATTS}
+
+
+def _settled(desk: standing.Desk, purse: budgets.Purse, leaving: Mapping[str, model.Mode]) -> dict[str, float]:
+    """Watts by circuit once the hand-overs under way, and these, are done."""
+    sums = dict.fromkeys(desk.request.circuits, 0.0)
     for view in desk.views.values():
         if view.circuit in sums:
             target = leaving.get(view.name)
             meter = purse.meter
             sums[view.circuit] += meter.settled(view) if target is None else meter.planned(view.class_key, target)
-    excess = {key: watts - circuits[key].limit_watts for key, watts in sums.items()}
-    return {key: watts for key, watts in excess.items() if watts > _SMALLEST_WATTS}
+    return sums
 
 
 class _Rests:
@@ -226,14 +334,14 @@ def _chosen(options: list[_Option], over: dict[str, float]) -> list[_Option]:
     return list(taken.values())
 
 
-def _move(desk: standing.Desk, view: planning.RigView, target: model.Mode) -> planning.Move:
+def _move(desk: standing.Desk, view: planning.RigView, target: model.Mode, reason: str) -> planning.Move:
     here = desk.standing(view.class_key, view.mode)
     resting = standing.resting_net(here.value)
     present = resting if here.present_net is None else here.present_net
     return planning.Move(
         rig=view.name,
         to=target,
-        reason=REASON,
+        reason=reason,
         gain_usd_per_hour=here.nets.get(target, resting) - present,
         cost=desk.cost(view.class_key, view.mode, target) or standing.NO_MOVE,
         cost_usd=here.usd.get(target, 0.0),
