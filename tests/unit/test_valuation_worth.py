@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import time
 
+import immutables
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import handover_world
 import sample_farm as sample
 from switchyard.fleet import model
 from switchyard.market import quotes
@@ -158,6 +161,34 @@ def test_leaving_ai_costs_the_checkpoint_or_the_unsaved_work() -> None:
     assert unnoticed.usd - noticed.usd == pytest.approx(0.20 * 6 * 785 / 3600, rel=1e-3)
     assert finished.seconds == unnoticed.seconds
     assert finished.usd == noticed.usd
+
+
+def test_work_without_notice_loses_what_came_since_its_last_checkpoint() -> None:
+    job = sample.job(notice_seconds=0.0)
+
+    def lost(*minutes_ago: float | None) -> float:
+        pods = [
+            handover_world.pod(
+                f"pod-{index}",
+                job=job.name,
+                checkpoint_at=None if ago is None else sample.NOW - datetime.timedelta(minutes=ago),
+            )
+            for index, ago in enumerate(minutes_ago)
+        ]
+        farm = dataclasses.replace(
+            sample.farm(jobs=[job]), pods=immutables.Map({f"{pod.namespace}/{pod.name}": pod for pod in pods})
+        )
+        valuation = worth.value(farm, sample.market(kas=4.0, rvn=3.0), sample.NOW)
+        (key,) = valuation.classes
+        found = switching_cost.costs(farm, valuation, now=sample.NOW)[key, job.mode, model.IDLE]
+        return found.usd - switching_cost.costs(farm, valuation)[key, KAS, model.IDLE].usd
+
+    per_minute = 0.20 * 6 / 60
+    # The gang goes back to the oldest of its Pods' last checkpoints.
+    assert lost(3, 10) == pytest.approx(10 * per_minute)
+    assert lost(3, None) == pytest.approx(3 * per_minute)
+    assert lost(-1) == 0.0
+    assert lost(None) == lost() == pytest.approx(785 / 60 * per_minute, rel=1e-3)
 
 
 @pytest.mark.parametrize(

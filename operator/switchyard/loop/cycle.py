@@ -317,7 +317,7 @@ class Cycle:
         learned = self.learner.learned
         self._classes = worth.classify(farm, self._classes)
         valuation = worth.appraise(learned.yields.farm(farm), self._classes, market, now)
-        costs = switching_cost.costs(farm, valuation, learned)
+        costs = switching_cost.costs(farm, valuation, learned, now)
         memory = self._recall.memory(farm)
         request = compose.request(farm, valuation, costs, memory, now)
         # Off the loop: a plan of a thousand rigs takes a good part of a second, and probes want their answer.

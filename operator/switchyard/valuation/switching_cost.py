@@ -15,11 +15,14 @@ and model cached), put together from published figures:
 which gives 65-100 s from mining to AI (observed: 40-120 s) and 55-60 s from AI to mining, its checkpoint apart
 (observed: 30-60 s). Wear is 0.003 $ per GPU for a stop and start of another kind of work, 0.0005 $ between coins: the
 estimates that the policies were compared with; nothing in a cluster measures it. Work that is not saved is lost: none
-with notice; without, half of the best checkpoint interval of its class (`checkpoints`).
+with notice; without, what has come since the last checkpoint, or where its Pods tell of none, half of the best
+interval of its class (`checkpoints`).
 """
 
 from __future__ import annotations
 
+import datetime
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -105,7 +108,15 @@ class Costs(Mapping[Move, values.SwitchCost]):
     that has finished, a coin that left the pool): a rig may still be there. Only an unknown class is a KeyError.
     """
 
-    def __init__(self, farm: model.Farm, valuation: values.Valuation, learned: learning.Learned) -> None:
+    def __init__(
+        self,
+        farm: model.Farm,
+        valuation: values.Valuation,
+        learned: learning.Learned,
+        now: datetime.datetime | None,
+    ) -> None:
+        self._farm = farm
+        self._now = now
         self._coins = farm.coins
         self._jobs = farm.jobs
         self._classes = valuation.classes
@@ -191,11 +202,29 @@ class Costs(Mapping[Move, values.SwitchCost]):
         slots = self._classes[name].slots.get(job.key, 0)
         held = min(slots, job.replicas) * job.gpus_per_replica
         lost_seconds = checkpoints.unsaved_seconds(self._learned, str(job.workload_class))
+        if self._now is not None and job.key in self._saved_at:
+            lost_seconds = max(0.0, (self._now - self._saved_at[job.key]).total_seconds())
         return job.bid_usd_per_gpu_hour * held * lost_seconds / 3600
+
+    @functools.cached_property
+    def _saved_at(self) -> Mapping[str, datetime.datetime]:
+        """By job, the last checkpoint that all of its Pods have, of those that tell."""
+        found: dict[str, datetime.datetime] = {}
+        for pod in self._farm.pods.values():
+            if pod.job and pod.holds_gpus and pod.checkpoint_at is not None:
+                key = f"{pod.namespace}/{pod.job}"
+                found[key] = min(pod.checkpoint_at, found.get(key, pod.checkpoint_at))
+        return found
 
 
 def costs(
-    farm: model.Farm, valuation: values.Valuation, learned: learning.Learned = learning.NOTHING
+    farm: model.Farm,
+    valuation: values.Valuation,
+    learned: learning.Learned = learning.NOTHING,
+    now: datetime.datetime | None = None,
 ) -> Mapping[Move, values.SwitchCost]:
-    """The cost of every move in every class, as far as it is known: with nothing learned, the tables'."""
-    return Costs(farm, valuation, learned)
+    """The cost of every move in every class, as far as it is known: with nothing learned, the tables'.
+
+    `now`: for the age of checkpoints that Pods tell of; without it, and of work that does not tell, half an interval.
+    """
+    return Costs(farm, valuation, learned, now)
