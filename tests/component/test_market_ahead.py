@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -517,3 +518,34 @@ async def test_the_examples_make_sense_and_know_each_other(clock: market_clock.C
     network = examples["revenue-etc"]["source"]["network"]
     named = {network["coinPriceFeed"], network["hashrateFeed"], examples["power-germany"]["exchange"]["priceFeed"]}
     assert named < set(examples)
+
+
+async def test_what_feeds_have_learned_is_taken_up_as_they_come(
+    clock: market_clock.Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = {**POWER, "source": {"static": {"value": "50"}}}
+    first, second = feeds.Feeds(clock), feeds.Feeds(clock)
+    first.set("power", spec, START)
+    first.set("other", {**spec, "unit": "USD/kWh", "bounds": {"min": "0", "max": "99"}}, START)
+    async with market_clock.running(first):
+        await clock.move(hours=30)
+        kept = json.loads(json.dumps(first.dump()))
+        known = first.market(clock.now()).profiles["power"]
+    assert set(kept) == {"other", "power"}
+    second.set("power", spec, START)
+    second.load({**kept, "broken": {"unit": "USD/MWh"}, "gone": kept["power"]})
+    # Another unit, nonsense, and what nobody has asked for.
+    second.set("other", spec, START)
+    second.set("broken", spec, START)
+    async with market_clock.running(second):
+        await market_clock.settle()
+        found = second.market(clock.now()).profiles
+        assert found["power"].means == pytest.approx(known.means)
+        assert found["power"].weights == known.weights
+        assert [sum(weight > 0 for weight in found[name].weights) for name in ("other", "broken")] == [1, 1]
+        assert set(second.dump()) == {"power", "other", "broken", "gone"}
+    assert "what was remembered of PriceFeed broken cannot be read" in caplog.text
+    second.remove("gone")
+    assert "gone" not in second.dump()
+    with pytest.raises(ValueError, match="an object expected"):
+        second.load([1])

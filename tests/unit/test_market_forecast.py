@@ -6,10 +6,12 @@ import csv
 import dataclasses
 import datetime
 import itertools
+import json
 import math
 import os
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -233,6 +235,54 @@ def test_the_last_day_is_the_last_value_of_every_hour() -> None:
     assert known is not None
     assert short.last_day is None
     assert known.last_day == pytest.approx(2.0)
+
+
+def test_what_was_learned_outlives_the_process() -> None:
+    first = habits.Habit()
+    moments = hours(20 * 24 + 7)
+    for moment in moments:
+        first.note(moment.hour + 10.0 * moment.weekday(), moment)
+    second = habits.Habit()
+    second.load(json.loads(json.dumps(first.dump())))
+    assert second.profile() == first.profile()
+    # What has been seen since counts, not what was kept of the same hour.
+    third = habits.Habit()
+    third.note(99.0, moments[-1])
+    third.load(first.dump())
+    assert third.dump() != first.dump()
+    for habit in (first, second):
+        habit.note(3.0, moments[-1] + datetime.timedelta(days=1))
+    assert second.profile() == first.profile()
+
+
+def test_days_to_come_are_forgotten_when_a_replay_begins_anew() -> None:
+    habit = habits.Habit()
+    for moment in hours(20 * 24):
+        habit.note(50.0, moment + datetime.timedelta(days=300))
+    for moment in hours(30):
+        habit.note(1.0, moment)
+    known = habit.profile()
+    assert known is not None
+    assert set(known.means) == {1.0}
+    assert known.weeks == 1.0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {"hours": [[1, 24, 1.0]], "days": []},
+        {"hours": [[1, 1, "much"]], "days": []},
+        {"hours": [[1, 1, math.nan]], "days": []},
+        {"hours": [], "days": [[1]]},
+        {"hours": 7, "days": []},
+    ],
+)
+def test_nonsense_is_not_taken_up(found: dict[str, Any]) -> None:
+    habit = habits.Habit()
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        habit.load(found)
+    assert habit.profile() is None
 
 
 @given(st.lists(st.tuples(PRICES, st.integers(min_value=0, max_value=40 * 24)), min_size=1, max_size=60))

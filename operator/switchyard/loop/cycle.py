@@ -104,7 +104,11 @@ class Cycle:
         self._records = holding.Records()
         self.learner = learning.Learner()
         self._recall = recalling.Recall()
-        self.sections: Mapping[str, keeping.Section] = {"switching": self.learner, "planning": self._recall}
+        self.sections: Mapping[str, keeping.Section] = {
+            "switching": self.learner,
+            "planning": self._recall,
+            "market": feeds,
+        }
         self._reports = reports.Reports(
             feeds=feeds,
             metrics=metrics,

@@ -166,6 +166,17 @@ class Feed:
         """What the feed has learned of its hours, in its own currency."""
         return self._habit.profile()
 
+    def learned(self) -> dict[str, Any] | None:
+        """The same for another life of the operator, as JSON; None where there is nothing to tell."""
+        if self.parsed is None or self._habit.profile() is None:
+            return None
+        return {"unit": self.parsed.settings.unit.text, **self._habit.dump()}
+
+    def learn(self, found: Mapping[str, Any]) -> None:
+        """Take up what `learned` told. Raises ValueError, TypeError or KeyError where it makes no sense."""
+        if self.parsed is not None and found["unit"] == self.parsed.settings.unit.text:
+            self._habit.load(found)
+
     def ahead(self, now: datetime.datetime) -> Ahead | None:
         """What is known of prices to come; None where the spec asks for none."""
         if self.parsed is None or self.parsed.ahead is None:

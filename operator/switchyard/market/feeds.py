@@ -17,6 +17,8 @@ from switchyard.market import cleaning, exchange, network, quotes, specs
 from switchyard.market import feed as feeding
 from switchyard.market.sources import source as sources
 
+_LOG = logging.getLogger(__name__)
+
 _logger = logging.getLogger(__name__)
 
 
@@ -73,6 +75,7 @@ class Feeds:
         self._feeds: dict[str, feeding.Feed] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._networks: dict[str, network.Network] = {}
+        self._kept: dict[str, Any] = {}
 
     def set(
         self,
@@ -110,6 +113,7 @@ class Feeds:
                 feed.recall(last_good)
         self._stop(name)
         self._feeds[name] = feed
+        self._learn(name)
         self._start(name, feed)
         if feed.parsed is None:
             self._announce(name)
@@ -118,6 +122,29 @@ class Feeds:
         """Forget a feed; an unknown one is no error."""
         self._stop(name)
         self._feeds.pop(name, None)
+        self._kept.pop(name, None)
+
+    def dump(self) -> Any:
+        """What feeds have learned of their hours and days, as JSON; also of those that have not been seen again yet."""
+        told = {name: feed.learned() for name, feed in self._feeds.items()}
+        return self._kept | {name: found for name, found in told.items() if found is not None}
+
+    def load(self, found: Any) -> None:
+        """Go on from what was kept, feed by feed as they come. Raises ValueError where it makes no sense."""
+        if not isinstance(found, Mapping):
+            raise ValueError(f"an object expected, not {type(found).__name__}")
+        self._kept = dict(found)
+        for name in self._feeds:
+            self._learn(name)
+
+    def _learn(self, name: str) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is None:
+            return
+        try:
+            self._feeds[name].learn(kept)
+        except (ValueError, TypeError, KeyError) as problem:
+            _LOG.warning("what was remembered of PriceFeed %s cannot be read: %s", name, problem)
 
     def names(self) -> frozenset[str]:
         """Names of all feeds."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from typing import Final
+import math
+from collections.abc import Mapping
+from typing import Any, Final
 
 from switchyard.market import quotes
 
@@ -40,8 +42,10 @@ class Habit:
         if day != self._today:
             self._end_of_day(self._today)
             self._today = day
+            # Days to come are those of a replay that has been begun anew.
+            self._days = {known: mean for known, mean in self._days.items() if known < day}
             for other in range(_ALL_HOURS):
-                self._forget(other, before=day - DAYS)
+                self._forget(other)
         total, count = self._sums[hour].get(day, (0.0, 0))
         self._sums[hour][day] = (total + value, count + 1)
         self._learn(hour)
@@ -67,21 +71,59 @@ class Habit:
             found += last[0] / last[1]
         return found / _ALL_HOURS
 
+    def dump(self) -> dict[str, Any]:
+        """As JSON: means by hour and day, and of whole days. Days are counted from the first of January 1970."""
+        return {
+            "hours": [
+                [day, hour, _short(total / count)]
+                for hour, sums in enumerate(self._sums)
+                for day, (total, count) in sorted(sums.items())
+            ],
+            "days": [[day, _short(mean)] for day, mean in sorted(self._days.items())],
+        }
+
+    def load(self, found: Mapping[str, Any]) -> None:
+        """Take up what `dump` wrote, where nothing is known yet.
+
+        Raises:
+            ValueError, TypeError or KeyError: it makes no sense; then nothing has changed.
+        """
+        hours = [(int(day), int(hour), float(mean)) for day, hour, mean in found["hours"]]
+        days = {int(day): float(mean) for day, mean in found["days"]}
+        if not all(math.isfinite(mean) for mean in (*days.values(), *(mean for _, _, mean in hours))):
+            raise ValueError("means have to be finite")
+        if not all(0 <= hour < _ALL_HOURS for _, hour, _ in hours):
+            raise ValueError(f"hours of a day are 0 to {_ALL_HOURS - 1}")
+        for day, hour, mean in hours:
+            self._sums[hour].setdefault(day, (mean, 1))
+        self._days = days | self._days
+        self._today = max((day for day, _, _ in hours), default=-1) if self._today < 0 else self._today
+        for hour in range(_ALL_HOURS):
+            self._forget(hour)
+            self._learn(hour)
+        self._learn_days()
+
     def _end_of_day(self, day: int) -> None:
         sums = [found[day] for found in self._sums if day in found]
-        if len(sums) < _ALL_HOURS:
+        if len(sums) == _ALL_HOURS:
+            self._days[day] = sum(total / count for total, count in sums) / _ALL_HOURS
+            self._learn_days()
+
+    def _learn_days(self) -> None:
+        last = max(self._days, default=0)
+        self._days = {day: mean for day, mean in self._days.items() if day > last - 7 * WEEKS}
+        if not self._days:
             return
-        self._days[day] = sum(total / count for total, count in sums) / _ALL_HOURS
-        self._days = {known: mean for known, mean in self._days.items() if known > day - 7 * WEEKS}
         usual = self._weeks = sum(self._days.values()) / len(self._days)
         # The first of January 1970, day 0, was a Thursday.
-        apart = [[mean - usual for known, mean in self._days.items() if (known + 3) % 7 == name] for name in range(7)]
+        apart = [[mean - usual for day, mean in self._days.items() if (day + 3) % 7 == name] for name in range(7)]
         self._weekdays = tuple(sum(found) / (len(found) + PRIOR_DAYS) for found in apart)
 
-    def _forget(self, hour: int, *, before: int) -> None:
-        old = [day for day in self._sums[hour] if day <= before]
+    def _forget(self, hour: int) -> None:
+        sums = self._sums[hour]
+        old = [day for day in sums if not self._today - DAYS < day <= self._today]
         for day in old:
-            del self._sums[hour][day]
+            del sums[day]
         if old:
             self._learn(hour)
 
@@ -90,3 +132,8 @@ class Habit:
         known = len(days)
         self._means[hour] = sum(total / count for total, count in days) / known if known else 0.0
         self._weights[hour] = known / (known + PRIOR_DAYS)
+
+
+def _short(value: float) -> float:
+    """Six digits: more are noise, and take room."""
+    return float(f"{value:.6g}")
