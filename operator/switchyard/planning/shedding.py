@@ -136,11 +136,13 @@ class Spare:
 
     @functools.cached_property
     def _excess(self) -> dict[str, float]:
-        circuits = self._desk.request.circuits
-        return {
-            key: watts - circuits[key].limit_watts
-            for key, watts in _settled(self._desk, self._purse, self._leaving).items()
-        }
+        circuits, meter = self._desk.request.circuits, self._purse.meter
+        found = _settled(self._desk, self._purse, self._leaving)
+        for view in self._desk.views.values():
+            # Of a rig that nobody knows about, the most counts until somebody does.
+            if view.nameplate_watts and view.circuit in found and view.name not in self._leaving:
+                found[view.circuit] += max(0.0, meter.feared(view) - meter.settled(view))
+        return {key: watts - circuits[key].limit_watts for key, watts in found.items()}
 
     @functools.cached_property
     def _rigs(self) -> Mapping[str, list[planning.RigView]]:
