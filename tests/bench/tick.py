@@ -15,10 +15,12 @@ from typing import Any, Final
 import immutables
 import numpy as np
 
+import sample_farm
+import sample_world
 from bench import report
 from switchyard.cluster import names
 from switchyard.fleet import model
-from switchyard.handover import record, records
+from switchyard.handover import records
 from switchyard.market import quotes
 from switchyard.planning import compose, policy
 from switchyard.planning import request as planning
@@ -241,16 +243,12 @@ def _market(chance: np.random.Generator, now: datetime.datetime) -> quotes.Marke
 
 
 def _site(name: str, circuits: int) -> model.Site:
-    return model.Site(
-        name=name,
-        uid=name,
-        generation=1,
-        node_selector=model.Selector(),
+    return sample_farm.site(
+        name,
         jurisdiction="NO",
         time_zone="UTC",
         tariff=model.FeedTariff(feed=f"power-{name}", adder_usd_per_kwh=0.01),
         pue=1.1,
-        status={},
         circuits={
             f"c{number}": model.Circuit(name=f"c{number}", limit_watts=_RIGS_PER_CIRCUIT * 2_600)
             for number in range(circuits)
@@ -259,43 +257,22 @@ def _site(name: str, circuits: int) -> model.Site:
 
 
 def _pool(name: str) -> model.Pool:
-    return model.Pool(
-        name=name,
-        uid=name,
-        generation=1,
-        rig_selector=model.Selector(),
-        gpu_models=(),
-        enforce=True,
+    return sample_farm.pool(
+        name,
         coins=tuple(_COINS),
-        workload_classes=frozenset(model.WorkloadClass),
-        idle=True,
-        off=True,
         power={gpu: model.PowerProfile(ai_watts=watts[1], idle_watts=12) for gpu, watts in _GPUS.items()},
         off_watts=10,
-        max_switching="25%",
-        status={},
     )
 
 
 def _coin(name: str) -> model.Coin:
-    return model.Coin(
-        name=name,
-        uid=name,
-        generation=1,
+    return sample_farm.coin(
+        name,
         algorithm=name,
         unit="GH/s",
-        revenue_feed=f"{name}-usd",
-        pool_fee=0.01,
         dev_fee=0.0,
         min_gpu_memory_mib=4096,
-        startup_seconds=30.0,
-        wallet_secret="wallet",
-        wallet_key="address",
-        pool_urls=(),
-        miner_image="miner",
-        miner_args=(),
         benchmarks={gpu: model.Benchmark(hashrate=0.03, watts=watts[0]) for gpu, watts in _GPUS.items()},
-        status={},
     )
 
 
@@ -304,77 +281,34 @@ def _rig(name: str, site: str, gpu: str, circuit: str) -> model.Rig:
         model.Gpu(model=gpu, memory_mib=_GPUS[gpu][2] * 1024, compute_capability=(8, 6), uuid=f"GPU-{name}-{slot}")
         for slot in range(8)
     )
-    return model.Rig(
-        name=name,
-        uid=name,
-        generation=1,
-        resource_version="1",
-        node_name=name,
+    return sample_farm.rig(
+        name,
         site=site,
         labels={},
-        pin=model.Pin.AUTO,
-        maintenance=False,
         base_watts=120,
         hardware=model.Hardware(gpus=gpus, host_memory_mib=32_768, cpu_cores=8),
-        readback=None,
-        status={},
         circuit=circuit,
     )
 
 
 def _node(name: str, hardware: model.Hardware, mode: model.Mode, number: int) -> model.Node:
-    since = _NOW - datetime.timedelta(hours=2, seconds=number % 3600)
-    held = record.Record(
-        mode=mode,
-        origin=mode,
-        step=record.Step.SETTLED,
-        since=since,
-        deadline=None,
-        started=since,
-        reason="BetterMode",
-    )
-    return model.Node(
-        name=name,
-        uid=name,
-        resource_version="1",
-        labels={},
-        annotations={names.ANNOTATION_HANDOVER: records.write(held)},
-        taints=(),
-        unschedulable=False,
-        ready=True,
-        gpus_allocatable=8,
-        hardware=hardware,
+    held = sample_world.settled(mode, since=_NOW - datetime.timedelta(hours=2, seconds=number % 3600))
+    return sample_farm.node(
+        name, annotations={names.ANNOTATION_HANDOVER: records.write(held)}, gpus_allocatable=8, hardware=hardware
     )
 
 
 def _job(chance: np.random.Generator, name: str) -> model.Job:
-    return model.Job(
+    return sample_farm.job(
+        name,
         namespace=f"tenant-{int(chance.integers(20))}",
-        name=name,
-        uid=name,
-        generation=1,
-        resource_version="1",
         created_at=_NOW - datetime.timedelta(minutes=int(chance.integers(1, 300))),
-        workload_class=model.WorkloadClass.BATCH,
         replicas=int(chance.choice((1, 1, 1, 1, 2, 2, 4, 8, 16, 32))),
         gpus_per_replica=int(chance.choice((1, 4, 8))),
         bid_usd_per_gpu_hour=float(chance.lognormal(math.log(0.25), 0.5)),
         duration_seconds=3600 * float(chance.lognormal(0.5, 1.5)),
-        deadline=None,
         requirements=model.Requirements(gpu_memory_mib=int(chance.choice((0, 6, 9, 20))) * 1024),
         preemptible=bool(chance.random() < 0.8),
-        notice_seconds=120.0,
-        min_runtime_seconds=600.0,
-        suspend=False,
-        template={},
-        state=model.JobState.PENDING,
-        placement=(),
-        admitted_at=None,
-        started_at=None,
-        attempts=0,
-        preemptions=0,
-        progress=0.0,
-        status={},
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import sample_farm as sample
+from switchyard.market import forecast
 from switchyard.planning import lookahead
 from switchyard.valuation import values
 
@@ -28,7 +29,7 @@ def view(now_usd_per_kwh: float, *later: tuple[float, float], revenue: float = 0
         tally=None,
         wanted_rigs=0.0,
         ranks=np.ones(1, dtype=np.int64),
-        outlook=values.Outlook(now_usd_per_kwh, lambda: (hours, prices)),
+        outlook=values.Outlook(now_usd_per_kwh, lambda: forecast.Path(hours=hours, values=prices)),
         pue=1.0,
     )
 
@@ -55,7 +56,7 @@ def test_it_is_solved_anew_when_old_or_surprised(hours: float, usd_per_kwh: floa
 
 
 def test_means_of_an_outlook() -> None:
-    told = values.Outlook(0.1, lambda: ((0.0, 1.0, 3.0), (0.1, 0.4, 0.2)))
+    told = values.Outlook(0.1, lambda: forecast.Path(hours=(0.0, 1.0, 3.0), values=(0.1, 0.4, 0.2)))
     assert told.means([0.0, 1.0, 2.0, 4.0, 5.0]) == pytest.approx([0.1, 0.4, 0.3, 0.2])
     assert told.means([0.5, 1.5]) == pytest.approx([0.25])
     assert [told.at(hours) for hours in (0.0, 0.99, 1.0, 2.99, 1e6)] == [0.1, 0.1, 0.4, 0.4, 0.2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import datetime
 import time
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 import sample_farm as sample
 from switchyard.fleet import model
-from switchyard.market import quotes
+from switchyard.market import forecast, quotes
 from switchyard.valuation import power, values
 
 WEEKDAYS = (0, 1, 2, 3, 4)
@@ -125,22 +124,22 @@ def outlook(
 
 
 def told(given: values.Outlook, hours: float) -> float:
-    return given.told[1][bisect.bisect_right(given.told[0], hours) - 1]
+    return given.at(hours)
 
 
 def test_a_fixed_tariff_stays() -> None:
-    assert outlook(model.FixedTariff(usd_per_kwh=0.08)).told == ((0.0,), (0.08,))
+    assert outlook(model.FixedTariff(usd_per_kwh=0.08)).told == forecast.Path(hours=(0.0,), values=(0.08,))
 
 
 def test_a_tariff_by_time_of_use_is_known_to_the_minute() -> None:
     # A Wednesday, 07:00 in Chicago: the peak is from 16 to 20 h, the night from 22 to 6 h.
     found = outlook(TARIFF)
-    assert found.told[0][:6] == (0.0, 9.0, 13.0, 15.0, 23.0, 33.0)
-    assert found.told[1][:6] == (0.10, 0.25, 0.10, 0.03, 0.10, 0.25)
+    assert found.told.hours[:6] == (0.0, 9.0, 13.0, 15.0, 23.0, 33.0)
+    assert found.told.values[:6] == (0.10, 0.25, 0.10, 0.03, 0.10, 0.25)
     # Saturday evening has no peak; beyond the week, its mean: 5 x 4 h at 0.25, 5 x 8 at 0.03, the rest at 0.10.
     assert told(found, 3 * 24 + 10.0) == 0.10
-    assert found.told[0][-1] == 168.0
-    assert found.told[1][-1] == pytest.approx((20 * 0.25 + 40 * 0.03 + 108 * 0.10) / 168)
+    assert found.told.hours[-1] == 168.0
+    assert found.told.values[-1] == pytest.approx((20 * 0.25 + 40 * 0.03 + 108 * 0.10) / 168)
 
 
 @pytest.mark.parametrize("zone", ["America/Chicago", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"])
@@ -189,16 +188,16 @@ FED = model.FeedTariff(feed="ercot", adder_usd_per_kwh=0.02)
 def test_a_feeds_price_follows_its_curve_with_the_adder() -> None:
     market = dataclasses.replace(feed_market(0.12, 1.0), curves={"ercot": CURVE})
     found = outlook(FED, market=market)
-    assert found.told[1][0] == pytest.approx(0.14)
+    assert found.told.values[0] == pytest.approx(0.14)
     assert told(found, 5.0) == pytest.approx(0.17 + 0.02)
-    assert found.told[0][-1] == 48.0
+    assert found.told.hours[-1] == 48.0
 
 
 def test_without_a_curve_its_habits_and_without_them_persistence() -> None:
     habit = quotes.Profile(means=tuple(0.01 * hour for hour in range(24)), weights=(1.0,) * 24)
     market = dataclasses.replace(feed_market(0.12, 1.0), profiles={"ercot": habit})
     assert told(outlook(FED, market=market), 5.0) == pytest.approx(0.17 + 0.02)
-    assert outlook(FED, market=feed_market(0.12, 1.0)).told[1] == pytest.approx((0.14,))
+    assert outlook(FED, market=feed_market(0.12, 1.0)).told.values == pytest.approx((0.14,))
 
 
 def test_no_price_now_is_no_outlook() -> None:

@@ -14,6 +14,7 @@ Three sources of knowledge, the best that there is:
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import datetime
 import functools
@@ -121,8 +122,7 @@ class _Usual:
         self._apart = 0.0 if last is None else last - self.mean - self._weekday(self._middle)
 
     def _weekday(self, unix: float) -> float:
-        # The first of January 1970 was a Thursday.
-        return self._weekdays[(int(unix // _DAY) + 3) % 7]
+        return self._weekdays[quotes.weekday(int(unix // _DAY))]
 
     def at(self, unix: float) -> float:
         """The value at a moment."""
@@ -144,12 +144,7 @@ class _Usual:
 
 def at(path: Path, hours: float) -> float:
     """The value of a path so many hours ahead."""
-    found = path.values[0]
-    for start, value in zip(path.hours, path.values, strict=True):
-        if start > hours:
-            break
-        found = value
-    return found
+    return path.values[bisect.bisect_right(path.hours, hours) - 1]
 
 
 def _by_curve(

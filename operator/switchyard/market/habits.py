@@ -115,8 +115,9 @@ class Habit:
         if not self._days:
             return
         usual = self._weeks = sum(self._days.values()) / len(self._days)
-        # The first of January 1970, day 0, was a Thursday.
-        apart = [[mean - usual for day, mean in self._days.items() if (day + 3) % 7 == name] for name in range(7)]
+        apart: list[list[float]] = [[] for _ in range(7)]
+        for day, mean in self._days.items():
+            apart[quotes.weekday(day)].append(mean - usual)
         self._weekdays = tuple(sum(found) / (len(found) + PRIOR_DAYS) for found in apart)
 
     def _forget(self, hour: int) -> None:

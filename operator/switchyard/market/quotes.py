@@ -66,6 +66,11 @@ class Curve:
     published_at: datetime.datetime
 
 
+def weekday(day: int) -> int:
+    """0 for Mondays to 6 for Sundays, of days counted from the first of January 1970, a Thursday."""
+    return (day + 3) % 7
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What a feed's values are by hour of the day and day of the week, as it has learned from its own readings.

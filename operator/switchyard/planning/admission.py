@@ -244,20 +244,8 @@ class _Bench:
         if not self._purse.refusal_of_all(wants).startswith("circuit"):
             return False
         lacking = self._spare.lacking(wants)
-        if lacking:
-            rigs = {view.name for view, _ in wants}
-            room = self._spare.room(lacking, without=rigs) if self._its_turn(job) else None
-            if room is None:
-                return self._stops_others(job, [], 0)[0]
-            lost = room.usd_per_hour + room.usd / placing.remaining_hours(job)
-            if job.bid_usd_per_gpu_hour * job.gpus <= best.reserve + self._tenants.margin * lost:
-                return self._stops_others(job, [], 0)[0]
-            for move in room.moves:
-                view = self._desk.views[move.rig]
-                self._purse.take(view, move.to)
-                self._forget(view)
-                self._spare.goes(view, move.to)
-            self.result.moves += room.moves
+        if lacking and not self._rests_others(job, best, lacking):
+            return self._stops_others(job, [], 0)[0]
         for view, mode in wants:
             self._spare.goes(view, mode)
             self._forget(view)
@@ -266,6 +254,23 @@ class _Bench:
         self._refuse(
             job, "LimitReached", f"waits for watts that come free on circuit {circuits}", best.reserve / job.gpus
         )
+        return True
+
+    def _rests_others(self, job: model.Job, best: placing.Choice, lacking: Mapping[str, float]) -> bool:
+        """Whether single rigs were sent to rest for these watts: if the bid clearly pays for what they forgo."""
+        rigs = {view.name for view, _ in best.placement}
+        room = self._spare.room(lacking, without=rigs) if self._its_turn(job) else None
+        if room is None:
+            return False
+        lost = room.usd_per_hour + room.usd / placing.remaining_hours(job)
+        if job.bid_usd_per_gpu_hour * job.gpus <= best.reserve + self._tenants.margin * lost:
+            return False
+        for move in room.moves:
+            view = self._desk.views[move.rig]
+            self._purse.take(view, move.to)
+            self._forget(view)
+            self._spare.goes(view, move.to)
+        self.result.moves += room.moves
         return True
 
     def _displaces(self, job: model.Job, choice: placing.Choice, room: displacing.Room, price: float) -> bool:
@@ -280,8 +285,9 @@ class _Bench:
         self._take(job, choice)
         self._tenants.gone(room.gangs)
         for gang in room.gangs:
-            for view in others[gang.job.key]:
-                self._spare.goes(view, model.IDLE)
+            targets = {view.name: gangs.leave(self._desk, view, self._purse) for view in others[gang.job.key]}
+            for name, target in targets.items():
+                self._spare.goes(self._desk.views[name], model.IDLE)
             self.result.preemptions.append(
                 planning.Preemption(
                     job=gang.job.key,
@@ -290,7 +296,7 @@ class _Bench:
                         f"AIJob {job.key} bids {job.bid_usd_per_gpu_hour:.3f} $/GPU-h for its rigs and needs "
                         f"{price:.3f}, with {self._tenants.margin:g} times the {room.loss_usd:.2f} $ that is lost"
                     ),
-                    targets={view.name: gangs.leave(self._desk, view, self._purse) for view in others[gang.job.key]},
+                    targets=targets,
                 )
             )
         self._admit(job, choice)
@@ -305,6 +311,7 @@ class _Bench:
         kind = placing.kind_of(self._desk, view)
         if view in self._free.get(kind, ()):
             self._free[kind].remove(view)
+        self._told.clear()
 
     # --- results -----------------------------------------------------------------------------------------------
 
@@ -313,7 +320,6 @@ class _Bench:
             self._forget(view)
             self._spare.goes(view, job.mode)
             self.result.taken[view.name] = job
-        self._told.clear()
         price = choice.reserve / job.gpus
         placement = sorted((view.name, replicas) for view, replicas in choice.placement)
         self.result.admissions.append(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from switchyard.fleet import model
 from switchyard.planning import request as planning
+from switchyard.planning import same
 
 Ints = npt.NDArray[np.int64]
 Key = tuple[str, model.Pin]
@@ -84,29 +85,14 @@ class Roll:
         return found
 
 
-class _Same:
-    """A tuple that is equal to itself alone, however like it another is: telling them apart would cost more."""
-
-    __slots__ = ("rigs",)
-
-    def __init__(self, rigs: tuple[planning.RigView, ...]) -> None:
-        self.rigs = rigs
-
-    def __hash__(self) -> int:
-        return id(self.rigs)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.rigs is self.rigs
-
-
 def roll(rigs: tuple[planning.RigView, ...]) -> Roll:
     """Sort the rigs of a request; the same answer for the same tuple."""
-    return _called(_Same(rigs))
+    return _called(same.Same(rigs))
 
 
 @functools.lru_cache(maxsize=2)
-def _called(same: _Same) -> Roll:
-    views = {view.name: view for view in sorted(same.rigs, key=_BY_NAME)}
+def _called(found: same.Same[tuple[planning.RigView, ...]]) -> Roll:
+    views = {view.name: view for view in sorted(found.value, key=_BY_NAME)}
     lines: dict[Key, list[planning.RigView]] = {}
     for view in views.values():
         if not view.held:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from switchyard.planning import demand, ranks, remembered
+from switchyard.planning import demand, positions, ranks, remembered
 from switchyard.valuation import values
 
 Floats = npt.NDArray[np.float64]
@@ -115,7 +115,7 @@ def look(view: View, table: remembered.Table | None, *, now: datetime.datetime) 
     hours = table.ends_hours[step] - (table.ends_hours[step - 1] if step else 0.0)
     rate = price * view.pue / 1000
     earns = view.revenue - view.watts * rate
-    wanted = _wanted(view.wanted_rigs, view.ranks)
+    wanted = positions.share(view.wanted_rigs, view.ranks)
     level = 0
     if view.tally is not None:
         level = demand.bin_of(view.wanted_rigs, rigs=view.tally.rigs)
@@ -154,12 +154,6 @@ def _shares(all_ranks: bytes) -> tuple[Ints, Ints, Floats] | None:
     left = right - 1
     share = (found - found[some[left]]) / (found[some[right]] - found[some[left]])
     return left, right, share
-
-
-def _wanted(rigs: float, ranks_: Ints) -> Floats:
-    """Share of each rank's rig that is wanted when so many rigs are."""
-    found: Floats = np.minimum(np.maximum(rigs - (ranks_ - 1), 0.0), 1.0)
-    return found
 
 
 def _due(table: remembered.Table, view: View, *, price: float, now: datetime.datetime) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from switchyard.fleet import model
 from switchyard.planning import (
@@ -52,7 +52,7 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
     preemptions = list(gangs.stopped_by_people(desk, purse))
     stopped = {preemption.job for preemption in preemptions}
     working = {key: gang for key, gang in gangs.weigh(desk).items() if key not in stopped}
-    leaving = {rig: mode for preemption in preemptions for rig, mode in preemption.targets.items()}
+    leaving = _targets(preemptions)
     shed = shedding.shed(desk, purse, working=working, leaving=leaving)
     preemptions += shed.preemptions
     working = {key: gang for key, gang in working.items() if key not in {each.job for each in shed.preemptions}}
@@ -61,8 +61,7 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
 
     resting = {move.rig: move for move in shed.moves}
     book = _book(desk, working, settings)
-    leaving = {rig: mode for preemption in preemptions for rig, mode in preemption.targets.items()}
-    leaving |= {move.rig: move.to for move in shed.moves}
+    leaving = _targets(preemptions) | {move.rig: move.to for move in shed.moves}
     admitted = admission.admit(desk, working=working, stopped=stopped, purse=purse, leaving=leaving, book=book)
     resting |= {move.rig: move for move in admitted.moves}
     failed = book.last if book is not None else None
@@ -102,6 +101,11 @@ def plan(request: planning.PlanRequest, *, settings: Settings = Settings()) -> p
         solver=failed.failure if failed is not None else "",
         solver_message=failed.message if failed is not None else "",
     )
+
+
+def _targets(preemptions: Iterable[planning.Preemption]) -> dict[str, model.Mode]:
+    """By rig, where these send it."""
+    return {rig: mode for preemption in preemptions for rig, mode in preemption.targets.items()}
 
 
 def _book(desk: standing.Desk, working: Mapping[str, gangs.Gang], settings: Settings) -> priced.Book | None:

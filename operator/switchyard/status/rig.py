@@ -10,7 +10,7 @@ from typing import Any, Final
 from switchyard.fleet import model
 from switchyard.handover import reasons
 from switchyard.handover import record as records
-from switchyard.planning import request
+from switchyard.planning import request, same
 from switchyard.status import conditions, figures
 from switchyard.valuation import values
 
@@ -206,7 +206,7 @@ def _step(record: records.Record) -> dict[str, Any]:
 
 
 def _decision(decision: request.Decision, *, record: records.Record | None, now: datetime.datetime) -> dict[str, Any]:
-    shown = _shown(_Same(decision.alternatives), decision.chosen)
+    shown = _shown(same.Same(decision.alternatives), decision.chosen)
     message = decision.message
     if unshown := len(decision.alternatives) - len(shown) + decision.unlisted:
         message = f"{message} ({figures.count(unshown, 'more job')} not shown)".lstrip()
@@ -233,25 +233,10 @@ def _decision(decision: request.Decision, *, record: records.Record | None, now:
     return built
 
 
-class _Same:
-    """Alternatives that are equal to themselves alone: rigs that are alike share theirs, and they are told once."""
-
-    __slots__ = ("alternatives",)
-
-    def __init__(self, alternatives: tuple[request.Alternative, ...]) -> None:
-        self.alternatives = alternatives
-
-    def __hash__(self) -> int:
-        return id(self.alternatives)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.alternatives is self.alternatives
-
-
 @functools.lru_cache(maxsize=1024)
-def _shown(same: _Same, chosen: model.Mode) -> tuple[Mapping[str, Any], ...]:
+def _shown(found: same.Same[tuple[request.Alternative, ...]], chosen: model.Mode) -> tuple[Mapping[str, Any], ...]:
     """Alternatives as people see them, best first."""
-    ranked = sorted(same.alternatives, key=_rank)
+    ranked = sorted(found.value, key=_rank)
     return tuple(_alternative(entry) for entry in _worth_showing(ranked, chosen=chosen))
 
 

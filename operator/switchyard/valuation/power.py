@@ -83,9 +83,10 @@ def _by_feed(
     curve: quotes.Curve | None,
     profile: quotes.Profile | None,
 ) -> values.Outlook:
-    def tell() -> values.Told:
+    def tell() -> forecast.Path:
         found = forecast.path(value=usd_per_kwh - adder_usd_per_kwh, now=now, curve=curve, profile=profile)
-        return found.hours, (usd_per_kwh, *(value + adder_usd_per_kwh for value in found.values[1:]))
+        later = (value + adder_usd_per_kwh for value in found.values[1:])
+        return dataclasses.replace(found, values=(usd_per_kwh, *later))
 
     return values.Outlook(usd_per_kwh, tell)
 
@@ -94,7 +95,7 @@ def _by_feed(
 def _by_the_clock(
     usd_per_kwh: float, tariff: model.TimeOfUseTariff, time_zone: str, now: datetime.datetime
 ) -> values.Outlook:
-    def tell() -> values.Told:
+    def tell() -> forecast.Path:
         unix = now.timestamp()
         moments, prices = _changes(tariff, time_zone, now.date())
         first = bisect.bisect_right(moments, unix)
@@ -106,7 +107,7 @@ def _by_the_clock(
         told = prices[first - 1 : last]
         mean = sum(price * span for price, span in zip(told, spans, strict=True)) / forecast.LONG_HORIZON_SECONDS
         ahead = (*((moment - unix) / 3600 for moment in starts[1:]), forecast.LONG_HORIZON_SECONDS / 3600)
-        return (0.0, *ahead), (*told, mean)
+        return forecast.Path(hours=(0.0, *ahead), values=(*told, mean))
 
     return values.Outlook(usd_per_kwh, tell)
 

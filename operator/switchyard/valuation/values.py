@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from switchyard.fleet import model
+from switchyard.market import forecast
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,14 +64,10 @@ class RigClass:
     base_watts: int
 
 
-Told = tuple[tuple[float, ...], tuple[float, ...]]
-"""Hours ahead, the first 0, and the price from each of them until the next; the last holds for all time after it."""
-
-
 class Outlook:
     """What power will cost a Site, as far as anybody can tell. Worked out when it is asked for: few plans need it."""
 
-    def __init__(self, usd_per_kwh: float, tell: Callable[[], Told] | None = None) -> None:
+    def __init__(self, usd_per_kwh: float, tell: Callable[[], forecast.Path] | None = None) -> None:
         """A price now, and who tells what comes after; None where it stays."""
         self.now_usd_per_kwh: Final = usd_per_kwh
         self._tell = tell
@@ -85,18 +81,20 @@ class Outlook:
         return hash(self.now_usd_per_kwh)
 
     @functools.cached_property
-    def told(self) -> Told:
-        """All of it; the first price is that of now."""
-        return ((0.0,), (self.now_usd_per_kwh,)) if self._tell is None else self._tell()
+    def told(self) -> forecast.Path:
+        """All of it, USD/kWh; the first price is that of now."""
+        if self._tell is None:
+            return forecast.Path(hours=(0.0,), values=(self.now_usd_per_kwh,))
+        return self._tell()
 
     def at(self, hours: float) -> float:
         """The price so many hours ahead, USD/kWh."""
-        return self.told[1][bisect.bisect_right(self.told[0], hours) - 1]
+        return forecast.at(self.told, hours)
 
     def means(self, edges: npt.ArrayLike) -> Floats:
         """[T] mean price between each of [T + 1] moments, in hours ahead, and the next, USD/kWh."""
         at = np.asarray(edges, dtype=np.float64)
-        hours, prices = np.array(self.told[0]), np.array(self.told[1])
+        hours, prices = np.array(self.told.hours), np.array(self.told.values)
         until = np.concatenate([[0.0], np.cumsum(prices[:-1] * np.diff(hours))])
         place = np.searchsorted(hours, at, side="right") - 1
         found: Floats = np.diff(until[place] + prices[place] * (at - hours[place])) / np.diff(at)
