@@ -287,7 +287,7 @@ class _Bench:
         for gang in room.gangs:
             targets = {view.name: gangs.leave(self._desk, view, self._purse) for view in others[gang.job.key]}
             for name, target in targets.items():
-                self._spare.goes(self._desk.views[name], model.IDLE)
+                self._spare.goes(self._desk.views[name], target)
             self.result.preemptions.append(
                 planning.Preemption(
                     job=gang.job.key,
